@@ -1,0 +1,73 @@
+"""Every error a user can cause, as one tree.
+
+Each message is written for the person at the terminal: what went wrong, where, what was expected, and what to do
+next. The command line prints the message and exits with `exit_code`; it never prints a traceback for one of these.
+"""
+
+
+class EnvbuildError(Exception):
+    """A build, a download or a job failed; the message says why and what to do next."""
+
+    exit_code = 1
+
+
+class InputError(EnvbuildError):
+    """The user's input is wrong: a file, a name, an option, a setting."""
+
+    exit_code = 2
+
+
+class SpecError(InputError):
+    """An environment file cannot be understood. The message names the file and, where one is known, the line."""
+
+
+class SettingsError(InputError):
+    """`envbuild.toml` or an `ENVBUILD_...` variable cannot be understood."""
+
+
+class SolveError(InputError):
+    """No set of packages satisfies the environment file; the message carries the solver's reason."""
+
+
+class LockError(InputError):
+    """A lock file cannot be read, or does not hold what is asked of it."""
+
+
+class NotFound(InputError):
+    """No environment, run, base or target has that name; the message lists the known ones."""
+
+
+class FetchError(EnvbuildError):
+    """A channel, index or package could not be reached, or what arrived is not what the lock promised."""
+
+
+class PackageError(EnvbuildError):
+    """A package is damaged, or asks for something that is refused (a path outside the prefix, a script)."""
+
+
+class PlanError(EnvbuildError):
+    """The packages of a lock cannot be laid out as an image."""
+
+
+class StoreError(EnvbuildError):
+    """The store cannot be read or written (a full disk, a changed tree, a missing blob)."""
+
+
+class BaseError(EnvbuildError):
+    """A base image cannot be built or found."""
+
+
+class SandboxError(EnvbuildError):
+    """No usable sandbox on this machine, or a command could not be started inside it."""
+
+
+class SnapshotError(InputError):
+    """The source folder cannot be taken as a snapshot (too big, a link that leaves it, a missing script)."""
+
+
+class JobFailed(EnvbuildError):
+    """The training command ended with a non-zero exit code."""
+
+
+class ExportError(EnvbuildError):
+    """An image could not be written to its destination."""
