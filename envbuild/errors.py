@@ -4,11 +4,19 @@ Each message is written for the person at the terminal: what went wrong, where, 
 next. The command line prints the message and exits with `exit_code`; it never prints a traceback for one of these.
 """
 
+from pathlib import Path
+
 
 class EnvbuildError(Exception):
     """A build, a download or a job failed; the message says why and what to do next."""
 
     exit_code = 1
+    log: Path | None = None
+    """The build log that tells more, where there is one."""
+
+    def add_log(self, path: Path) -> None:
+        """Note the build log, for the command line to name."""
+        self.log = path
 
 
 class InputError(EnvbuildError):

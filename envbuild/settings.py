@@ -110,7 +110,9 @@ def load_settings(start: Path | None = None, environ: Mapping[str, str] | None =
             find_links=tuple(_url(each, folder) for each in values["pip"]["find-links"]),
         ),
         virtual_packages={
-            platform: {name: _text(file, f"virtual-packages.{platform}.{name}", version) for name, version in table.items()}
+            platform: {
+                name: _text(file, f"virtual-packages.{platform}.{name}", version) for name, version in table.items()
+            }
             for platform, table in _tables(file, "virtual-packages", values["virtual-packages"]).items()
         },
         base=values["bases"]["default"],
@@ -223,7 +225,7 @@ def _tables(file: Path | None, table: str, content: Mapping[str, Any]) -> dict[s
 
 def _url(text: str, folder: Path | None) -> str:
     """Make a relative path (or `file:` path) absolute, counted from the folder of `envbuild.toml`."""
-    if not text or "://" in text and not text.startswith("file://."):
+    if not text or ("://" in text and not text.startswith("file://.")):
         return text
     path = Path(text.removeprefix("file://")).expanduser()
     return ((folder or Path.cwd()) / path).resolve().as_uri()
