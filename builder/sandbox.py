@@ -117,7 +117,7 @@ def merged_folder(root: RootFilesystem, scratch: Path) -> Path:
 
 
 def merge_trees(trees: Sequence[Path], target: Path) -> None:
-    """Fill the folder `target` with the content of `trees`, by hard links; of two equal paths the later tree's stays."""
+    """Fill the folder `target` with `trees`, by hard links; of two equal paths the later tree's stays."""
     target.chmod(0o755)
     for tree in trees:
         _merge(str(tree), str(target))
