@@ -1,0 +1,1 @@
+"""Curated bases, as data, with one reader."""
