@@ -33,6 +33,10 @@ class SettingsError(InputError):
     """`envbuild.toml` or an `ENVBUILD_...` variable cannot be understood."""
 
 
+class RecipeError(InputError):
+    """`channel.toml` cannot be understood. The message names the file, the entry and the key."""
+
+
 class SolveError(InputError):
     """No set of packages satisfies the environment file; the message carries the solver's reason."""
 

@@ -1,0 +1,1 @@
+"""Snapshots of code, run inside environments on compute targets, with everything recorded."""

@@ -1,5 +1,6 @@
 """`envbuild runs list`, `show`, `logs` and `metrics`"""
 
+import math
 import shutil
 import sys
 from typing import Annotated, Any
@@ -79,7 +80,7 @@ def metrics(run: Run, as_json: output.Json = False) -> None:
     found = read_metrics(record.metrics_file)
     if as_json:
         points = {
-            name: [{"step": point.step, "value": point.value, "time": point.time} for point in series]
+            name: [{"step": point.step, "value": _json_value(point.value), "time": point.time} for point in series]
             for name, series in found.items()
         }
         output.print_json({"run_id": record.run_id, "metrics": points})
@@ -101,6 +102,13 @@ def _flat(document: dict[str, Any], prefix: str = "") -> list[tuple[str, object]
         else:
             rows.append((f"{prefix}{key}", value))
     return rows
+
+
+def _json_value(value: object) -> object:
+    """NaN and infinities as texts: JSON has no numbers for them (RFC 8259, section 6)."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def _shown(value: object) -> str:
