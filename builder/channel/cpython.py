@@ -19,7 +19,7 @@ from pathlib import Path
 from envbuild.errors import EnvbuildError, PackageError, RecipeError
 
 from . import elf
-from .conda_package import PLACEHOLDER, Package, tree_size, write_package
+from .conda_package import PLACEHOLDER, Package, write_package
 
 _GLIBC = re.compile(r"^(linux-vdso|ld-linux[-\w]*|lib(c|m|pthread|dl|rt|util|resolv|anl))\.so")
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "turtledemo", "tkinter", "ensurepip"}
@@ -198,6 +198,8 @@ def _compile(python: CPython, tree: Path, sources: list[str]) -> None:
     command = [str(python.executable), "-s", "-S", "-m", "compileall", "-q", "-q", "-i", "-"]
     command += ["--invalidation-mode", "unchecked-hash"]
     environment = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PYTHONWARNINGS": "ignore", "PYTHONUTF8": "1"}
+    if "LD_LIBRARY_PATH" in os.environ:
+        environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     done = subprocess.run(
         command, cwd=tree, env=environment, input="\n".join(sources), capture_output=True, text=True, encoding="utf-8"
     )
@@ -208,7 +210,9 @@ def _compile(python: CPython, tree: Path, sources: list[str]) -> None:
 def _executable(prefix: Path, version: str) -> Path:
     executable = prefix / "bin" / f"python{version}"
     if not executable.is_file():
-        raise RecipeError(f"{prefix} has no bin/python{version}; a channel needs a whole CPython, not a virtual environment")
+        raise RecipeError(
+            f"{prefix} has no bin/python{version}; a channel needs a whole CPython, not a virtual environment"
+        )
     return executable.resolve()
 
 
@@ -280,16 +284,3 @@ def _runtime_packages(libraries: set[str]) -> set[str]:
 
 def _soname(name: str) -> str:
     return next(library for library, package in elf.SYSTEM_LIBRARIES.items() if package == name)
-
-
-__all__ = [
-    "CPython",
-    "build_python",
-    "build_python_abi",
-    "build_runtime",
-    "compile_sources",
-    "find_cpython",
-    "find_runtime",
-    "subdir",
-    "tree_size",
-]

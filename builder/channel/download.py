@@ -88,7 +88,9 @@ def _pip(requirements: Sequence[str], python: str, folder: Path, reporter: Repor
 
 def _reason(stderr: str) -> str:
     if "No module named pip" in stderr:
-        raise EnvbuildError(f"{sys.executable} has no pip, which downloads the wheels; run: {sys.executable} -m ensurepip")
+        raise EnvbuildError(
+            f"{sys.executable} has no pip, which downloads the wheels; run: {sys.executable} -m ensurepip"
+        )
     errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR")]
     text = " ".join(errors) or stderr.strip() or "it said nothing"
     before, mark, _ = text.partition(" (from versions")  # hundreds of versions help nobody
@@ -110,5 +112,7 @@ def _find(folder: Path, package: PackageRecipe) -> Path | None:
 def _found(folder: Path, package: PackageRecipe) -> Path:
     wheel = _find(folder, package)
     if wheel is None:
-        raise FetchError(f"pip answered {package.requirement} with another version; is one of its sources misconfigured?")
+        raise FetchError(
+            f"pip answered {package.requirement} with another version; is one of its sources misconfigured?"
+        )
     return wheel

@@ -124,9 +124,10 @@ def parse_recipe(text: str, where: str) -> ChannelRecipe:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise RecipeError(f"{where}: packages are written as [[package]], one table for each")
     packages = sorted((_package(entry, where) for entry in entries), key=lambda package: package.name)
-    for one, other in zip(packages, packages[1:], strict=False):
-        if one.name == other.name:
-            raise RecipeError(f"{where}: {one.name} is there twice; a channel of this kind holds one version of each")
+    names = [package.name for package in packages]
+    for name in names:
+        if names.count(name) > 1:
+            raise RecipeError(f"{where}: {name} is there twice; a channel of this kind holds one version of each")
     return ChannelRecipe(version, tuple(packages))
 
 
