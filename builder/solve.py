@@ -94,7 +94,11 @@ async def _solve(
     gateway = rattler.Gateway(cache_dir=settings.home / "cache" / "repodata")
     try:
         records = await rattler.solve(
-            channels, specs, gateway=gateway, platforms=[platform, "noarch"], virtual_packages=virtual
+            channels,
+            specs,
+            gateway=gateway,
+            platforms=[rattler.Subdir(platform), rattler.Subdir("noarch")],
+            virtual_packages=virtual,
         )
     except SolverError as error:
         raise SolveError(_reason(spec, str(error))) from None

@@ -21,7 +21,7 @@ from envbuild.errors import SnapshotError, StoreError
 from envbuild.settings import SnapshotLimits
 
 if TYPE_CHECKING:
-    from pathspec import PathSpec
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILES = (".amlignore", ".envbuildignore", ".gitignore")
 """The first one at the root counts; like Azure ML's, `.amlignore` replaces `.gitignore`."""
@@ -125,7 +125,7 @@ def _walk(source: Path) -> list[tuple[str, int]]:
     return sorted(found)
 
 
-def _ignore_rules(source: Path) -> "PathSpec":
+def _ignore_rules(source: Path) -> "GitIgnoreSpec":
     from pathspec import GitIgnoreSpec
 
     for name in IGNORE_FILES:

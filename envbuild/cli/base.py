@@ -34,11 +34,22 @@ def list_(as_json: output.Json = False) -> None:
 @app.command(epilog="Example: envbuild base update debian12-minimal")
 def update(
     name: Annotated[str, typer.Argument(help="The base to pin again.")],
+    if_dropped: Annotated[
+        bool, typer.Option("--if-dropped", help="Only when the mirror has dropped a pinned version.")
+    ] = False,
     as_json: output.Json = False,
 ) -> None:
     """Pin a base's packages again, from what the mirror offers now, as a new version of the base."""
-    from envbuild.builder.base import update_base
+    from envbuild.builder.base import DroppedPins, ensure_base, update_base
 
+    if if_dropped:
+        try:
+            there = ensure_base(name, load_settings(), output.reporter())
+        except DroppedPins as error:
+            output.note(str(error))
+        else:
+            typer.echo(f"{name}:{there.version}  {there.diff_id}  as pinned")
+            return
     changed = update_base(name, load_settings(), output.reporter())
     if as_json:
         output.print_json({"name": name, "version": changed.version, "changes": list(changed.changes)})

@@ -3,6 +3,7 @@
 import math
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -94,7 +95,7 @@ def metrics(run: Run, as_json: output.Json = False) -> None:
     )
 
 
-def _flat(document: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+def _flat(document: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = []
     for key, value in document.items():
         if isinstance(value, dict) and value:
