@@ -6,15 +6,12 @@ Nothing of the system is touched and no root is needed. What arrives is verified
 import hashlib
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from envbuild.errors import BaseError
 from envbuild.images.catalog import PinnedPackage
-
-from . import atomic
 
 _ARCHITECTURES = {"linux-64": "amd64", "linux-aarch64": "arm64"}
 
@@ -58,25 +55,25 @@ class Apt:
                 ) from None
         return found
 
-    def download(self, package: PinnedPackage, target: Path) -> bool:
-        """Put the `.deb` at `target`; `False` when the mirror does not have this version any more.
+    def download(self, packages: Sequence[PinnedPackage], folder: Path) -> dict[str, Path]:
+        """Put the `.deb` files into `folder`; return package name -> file of those that the mirror still has.
 
         Raises:
             BaseError: what arrived is not what was pinned.
         """
-        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
-            done = self._run("apt-get", "download", "-q", f"{package.name}={package.version}", cwd=Path(scratch))
-            files = list(Path(scratch).glob("*.deb"))
-            if done.returncode or not files:
-                return False
-            data = files[0].read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != package.sha256:
-            raise BaseError(
-                f"{package.name} {package.version} has sha256 {digest}, pinned is {package.sha256}; refused"
-            )
-        atomic.write_file(target, data)
-        return True
+        versions = {package.name: f"{package.name}={package.version}" for package in packages}
+        if self._run("apt-get", "download", "-q", *versions.values(), cwd=folder).returncode:
+            for version in versions.values():  # one that is gone stops all: find out which
+                self._run("apt-get", "download", "-q", version, cwd=folder)
+        files = {file.name.split("_")[0]: file for file in folder.glob("*.deb")}
+        for package in packages:
+            if package.name in files:
+                digest = hashlib.sha256(files[package.name].read_bytes()).hexdigest()
+                if digest != package.sha256:
+                    raise BaseError(
+                        f"{package.name} {package.version} has sha256 {digest}, pinned is {package.sha256}; refused"
+                    )
+        return files
 
     def _run(self, *line: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
         settings = {

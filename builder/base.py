@@ -7,7 +7,7 @@ The second call reads one small record.
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,12 +152,14 @@ def _download(recipe: BaseRecipe, settings: Settings, reporter: Reporter) -> lis
     missing = [package for package in recipe.packages if not files[package.name].is_file()]
     if missing:
         apt = find_apt(settings.home / "cache" / "apt", recipe.platform)
-        with reporter.task("base", sum(package.size for package in missing)) as task:
+        with reporter.task("base", None) as task, tempfile.TemporaryDirectory(dir=apt.folder) as scratch:
             apt.update()
-            with ThreadPoolExecutor(4) as pool:
-                arrived = list(pool.map(lambda package: apt.download(package, files[package.name]), missing))
-            task.advance(sum(package.size for package in missing))
-        lost = [f"{each.name} {each.version}" for each, here in zip(missing, arrived, strict=True) if not here]
+            arrived = apt.download(missing, Path(scratch))
+            for package in missing:
+                if package.name in arrived:
+                    atomic.write_file(files[package.name], arrived[package.name].read_bytes())
+                    task.advance(package.size)
+        lost = [f"{package.name} {package.version}" for package in missing if package.name not in arrived]
         if lost:
             raise DroppedPins(
                 f"the Debian mirror has no longer {', '.join(lost[:5])}{' and more' if len(lost) > 5 else ''}, or "
