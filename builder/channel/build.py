@@ -100,7 +100,8 @@ class _Build:
             self._index()
 
     def _packages(self, wheels: Mapping[str, Path]) -> None:
-        python, names = self.python, dict(self.recipe.conda_names)
+        python = self.python
+        names = {pypi: name for pypi, name in self.recipe.conda_names.items() if pypi != name}
         self._package("python", python.identity, lambda tree, go: build_python(python, tree, self.directory, go))
         self._package("python_abi", python.short, lambda tree, go: build_python_abi(python, tree, self.directory))
         for package in self.recipe.packages:
@@ -194,6 +195,8 @@ class _Build:
 
         with self.reporter.task("index", len(self.state["packages"]), "packages") as task:
             asyncio.run(index_fs(self.directory, write_zst=True, write_shards=False, force=True))
+            for each in ("noarch", subdir()):
+                _remove_index_times(self.directory / each)
             task.advance(len(self.state["packages"]))
         time.sleep(0.05)  # rattler's threads are still ending: a process that leaves at once sometimes aborts
         self.state["indexed"] = True
@@ -213,6 +216,19 @@ def _read_state(file: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         pass
     return {"version": 1, "packages": {}, "wheels": {}, "indexed": False}
+
+
+def _remove_index_times(folder: Path) -> None:
+    """rattler notes when it indexed each package; without that, the index depends on the packages alone."""
+    import zstandard
+
+    repodata = json.loads((folder / "repodata.json").read_bytes())
+    for records in (repodata.get("packages", {}), repodata.get("packages.conda", {})):
+        for record in records.values():
+            record.pop("indexed_timestamp", None)
+    text = json.dumps(repodata, separators=(",", ":"), sort_keys=True).encode()
+    atomic.write_file(folder / "repodata.json", text)
+    atomic.write_file(folder / "repodata.json.zst", zstandard.ZstdCompressor(19).compress(text))
 
 
 def _depends(package: Path) -> list[str]:

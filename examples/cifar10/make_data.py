@@ -53,7 +53,7 @@ def download_wheel(folder: Path) -> Path:
 def read_digits(wheel: Path) -> list[tuple[bytes, int]]:
     """(3072 values: the red, green and blue planes; the digit) of each image.
 
-    The images of one digit follow each other at a distance of six, so that they come into the same batch file.
+    The four images of one digit stand a multiple of six apart, so that they come into the same batch file.
     """
     with zipfile.ZipFile(wheel) as archive:
         lines = gzip.decompress(archive.read(DIGITS)).decode().split()

@@ -8,20 +8,24 @@ from pathlib import Path
 
 import torch
 import torchvision
-from envbuild import Run
 from model import Net
 from PIL import Image, ImageDraw
 from torch import nn, optim
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
+from envbuild import Run
+
 
 class Images(torchvision.datasets.CIFAR10):
     """CIFAR-10, or any other images in its layout: the files' checksums are not compared."""
 
-    train_list = [[name, None] for name, _ in torchvision.datasets.CIFAR10.train_list]
-    test_list = [[name, None] for name, _ in torchvision.datasets.CIFAR10.test_list]
-    meta = {**torchvision.datasets.CIFAR10.meta, "md5": None}
+    train_list = tuple((name, None) for name, _ in torchvision.datasets.CIFAR10.train_list)
+    test_list = tuple((name, None) for name, _ in torchvision.datasets.CIFAR10.test_list)
+
+    def __init__(self, *arguments, **options) -> None:
+        self.meta = {**torchvision.datasets.CIFAR10.meta, "md5": None}
+        super().__init__(*arguments, **options)
 
 
 def main() -> None:
