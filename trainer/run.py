@@ -147,8 +147,11 @@ def _write(folder: Path, document: Mapping[str, Any]) -> None:
 def _read(folder: Path) -> RunRecord | None:
     try:
         run = RunRecord(folder, json.loads((folder / "run.json").read_bytes()))
-        lost = run.state in RUNNING and not _is_alive(run.document)
-        return update_run(run, state="Lost", ended=now()) if lost else run
+        if run.state not in RUNNING or _is_alive(run.document):
+            return run
+        # the process may have written its last state and ended between our two looks: only what stands now counts
+        run = RunRecord(folder, json.loads((folder / "run.json").read_bytes()))
+        return update_run(run, state="Lost", ended=now()) if run.state in RUNNING else run
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

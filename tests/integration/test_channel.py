@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from envbuild.builder.channel.build import build_channel
+from envbuild.builder.channel.download import download_wheels
+from envbuild.builder.channel.recipe import PackageRecipe
 from envbuild.builder.report import Silent
 from envbuild.errors import FetchError
 
@@ -127,3 +130,18 @@ def test_a_version_that_no_source_has_is_named(channel: Path, tmp_path: Path) ->
     )
     with pytest.raises(FetchError, match=r"no wheel of pygments==0\.0\.99 for Python .* in pip's own sources"):
         build_channel(tmp_path / "channel.toml", tmp_path / "out", Silent())
+
+
+def test_a_further_source_is_asked_when_pips_own_have_not_got_it(tmp_path: Path) -> None:
+    index = tmp_path / "simple" / "envbuild-source-test"
+    index.mkdir(parents=True)
+    info = "envbuild_source_test-1.0+here.dist-info"
+    with zipfile.ZipFile(index / "envbuild_source_test-1.0+here-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: envbuild-source-test\nVersion: 1.0+here\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    (index / "index.html").write_text(f'<a href="{next(index.glob("*.whl")).name}">wheel</a>')
+    source = (tmp_path / "simple").as_uri()
+    package = PackageRecipe("envbuild-source-test", "1.0+here", "envbuild-source-test", sources=(source,))
+    found = download_wheels([package], VERSION, tmp_path / "wheels", Silent())
+    assert found["envbuild-source-test"].name == "envbuild_source_test-1.0+here-py3-none-any.whl"

@@ -61,7 +61,7 @@ def test_the_job_s_exit_code_fails_the_run(ready: Project) -> None:
 
 def test_the_log_is_byte_exact(ready: Project) -> None:
     ready.write("src/bytes.py", "import sys\nsys.stdout.buffer.write(bytes(range(256)) * 3)\n")
-    ready.envbuild("run", "src", "bytes.py")
+    ready.envbuild("run", "--json", "src", "bytes.py")
     record = ready.json("runs", "show", "last")
     log = ready.home / "runs" / record["experiment"] / record["run_id"] / "70_driver_log.txt"
     assert log.read_bytes() == bytes(range(256)) * 3
@@ -87,7 +87,7 @@ def test_without_network_only_loopback_is_there(ready: Project) -> None:
 def test_limits_hold(ready: Project) -> None:
     ready.write(
         "src/limits.py",
-        "import os\nprint(len(os.sched_getaffinity(0)), os.statvfs('/dev/shm').f_blocks * os.statvfs('/dev/shm').f_frsize)\n"
+        "import os\nshm = os.statvfs('/dev/shm')\nprint(len(os.sched_getaffinity(0)), shm.f_blocks * shm.f_frsize)\n"
         "try:\n    bytearray(600 << 20)\nexcept MemoryError:\n    print('no more memory')\n",
     )
     done = ready.envbuild("run", "--cpus", "1", "--memory", "256MiB", "--shm-size", "64MiB", "src", "limits.py")
@@ -148,7 +148,8 @@ def in_container(marker: str) -> list[int]:
 def test_ctrl_c_reaches_the_job_and_is_recorded(ready: Project) -> None:
     ready.write(
         "src/wait.py",
-        "import time\nprint('ready', flush=True)\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped well')\n",
+        "import time\nprint('ready', flush=True)\n"
+        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped well')\n",
     )
     job = start(ready, "run", "src", "wait.py")
     assert job.stdout is not None and job.stdout.readline() == "ready\n"

@@ -56,9 +56,14 @@ class Local:
                 start_new_session=True,
                 preexec_fn=_limits(job),
             )
-            status.begin()
-            started(process.pid)
-            stopped = _wait(process, status, job.log, follow)
+            try:
+                status.begin()
+                started(process.pid)
+                stopped = _wait(process, status, job.log, follow)
+            except BaseException:  # nobody reads our output any more, or Ctrl-C came before its handler: no orphan
+                process.kill()
+                process.wait()
+                raise
         code = status.exit_code
         if code is None and not stopped:
             raise SandboxError(f"the job could not be started in the sandbox: {_last_line(job.log)}")
@@ -79,7 +84,11 @@ class _Status:
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(5)
+        if self._thread.ident is None:  # bubblewrap was never started
+            os.close(self.writing)
+            os.close(self._reading)
+        else:
+            self._thread.join(5)
 
     @property
     def exit_code(self) -> int | None:
