@@ -190,7 +190,12 @@ def _job(run: RunRecord, request: RunRequest, work: Path) -> Job:
         Mount(user, "/etc/passwd"),
         *(Mount(path, f"{DATA}/{name}") for name, path in request.mounts),
     ]
-    (work / "code" / "outputs").mkdir(exist_ok=True)
+    outputs = work / "code" / "outputs"
+    if outputs.is_file():
+        raise SnapshotError(
+            f"{request.source / 'outputs'} is a file, but jobs write into a folder of that name: rename it"
+        )
+    outputs.mkdir(exist_ok=True)
     env = {
         **request.environment.env,
         "HOME": "/tmp",
