@@ -28,7 +28,7 @@ from .elf import SYSTEM_LIBRARIES
 from .recipe import ChannelRecipe, PackageRecipe, read_recipe
 from .wheel import build_wheel
 
-BUILDER_VERSION = 1
+BUILDER_VERSION = 3
 """Raise it when the same ingredients would give other bytes."""
 
 _STATE = ".envbuild"

