@@ -112,7 +112,8 @@ def _continue_download(package: LockedPackage, part: Path, advance: Callable[[in
     import requests
 
     have = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    # a server that compresses on the way would make offsets and lengths mean something else
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     try:
         with requests.get(package.url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             if answer.status_code == 416:  # the part is longer than the file: it is of no use

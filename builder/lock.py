@@ -115,7 +115,7 @@ def read_lock(path: Path, platform: str = "linux-64") -> Lock:
         document = yaml.load(path.read_bytes(), Loader=_LOADER)
     except OSError as error:
         raise LockError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a date or number that is none
         raise LockError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict) or document.get("version") != 1:
         raise LockError(f"{path} is not a conda-lock file of version 1; lock it again with conda-lock 1 to 4")
