@@ -104,8 +104,6 @@ async def _solve(
         raise SolveError(_reason(spec, str(error))) from None
     except GatewayError as error:
         raise FetchError(_unreachable(channels, str(error))) from None
-    # rattler's worker threads may still be ending; a process that leaves at once sometimes aborts
-    await asyncio.sleep(0.03)
     return list(records)
 
 

@@ -9,8 +9,9 @@ import codecs
 import difflib
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,8 @@ _ENV_NAME = re.compile(r"[a-zA-Z0-9][\w.-]{0,127}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VERSION = re.compile(r"[A-Za-z0-9_.+\-!*<>=~,|^$()]+")
 _BUILD = re.compile(r"[A-Za-z0-9_.*+^$()\[\]|?\\-]+")
+_INCLUDE = re.compile(r"(?:-[rc]|--requirement|--constraint)[ =]*([^\s#]+)")
+_HASHES = re.compile(r"\s+(--hash[= ].*)$", re.DOTALL)
 _PIP_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(.*)", re.DOTALL)
 _FOREIGN = {
     **dict.fromkeys(
@@ -69,6 +72,8 @@ class EnvironmentSpec:
     source: Path
     notes: tuple[str, ...] = ()
     """What was assumed, to be said aloud."""
+    included: tuple[tuple[str, str], ...] = ()
+    """Name and sha256 of every file that pip lines bring in (`-r`, `-c`): their content is part of the request."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ def spec_key(spec: EnvironmentSpec, steering: Mapping[str, object]) -> tuple[str
         "variables": dict(spec.variables),
         "steering": dict(steering),
     }
+    if spec.included:
+        ingredients["included"] = dict(spec.included)
     text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", ingredients
 
@@ -316,6 +323,8 @@ def _canonical_requirement(text: str, line: _Line) -> str:
         if re.match(r"(/|[A-Za-z]:\\)", text) or text.startswith("file:///"):
             raise line.error(f"{text} is a path of one machine; use a path relative to the environment file, or a URL")
         return text
+    hashes = _HASHES.search(text)
+    text = text[: hashes.start()] if hashes else text
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
@@ -326,7 +335,7 @@ def _canonical_requirement(text: str, line: _Line) -> str:
             ) from None
         raise line.error(f"{text!r} is no requirement that pip knows; expected for instance requests>=2.31") from None
     requirement.name = canonicalize_name(requirement.name)
-    return str(requirement)
+    return f"{requirement} {' '.join(hashes[1].split())}" if hashes else str(requirement)
 
 
 def _variables(path: Path, node: yaml.Node) -> tuple[tuple[str, str], ...]:
@@ -370,7 +379,31 @@ def _complete(spec: EnvironmentSpec) -> EnvironmentSpec:
         added.append(CondaDependency("pip"))
         notes.append(f"{spec.source.name} has a pip section and does not ask for pip; it is added")
     dependencies = tuple(sorted((*spec.dependencies, *added), key=lambda each: each.name))
-    return replace(spec, dependencies=dependencies, notes=tuple(notes))
+    return replace(spec, dependencies=dependencies, notes=tuple(notes), included=_included(spec))
+
+
+def _included(spec: EnvironmentSpec) -> tuple[tuple[str, str], ...]:
+    """The files that `-r` and `-c` lines name, and those that they name in turn; URLs are not looked at."""
+    folder = spec.source.absolute().parent
+    found: dict[str, str] = {}
+    wanted = [(name, folder) for name in _files_named(spec.pip)]
+    while wanted:
+        name, parent = wanted.pop()
+        path = (parent / name).resolve()
+        shown = os.path.relpath(path, folder.resolve())
+        if "://" in name or shown in found:
+            continue
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise SpecError(f"{spec.source} brings in {name}, which cannot be read: {error.strerror}") from None
+        found[shown] = hashlib.sha256(data).hexdigest()
+        wanted += [(each, path.parent) for each in _files_named(data.decode("utf-8", "replace").splitlines())]
+    return tuple(sorted(found.items()))
+
+
+def _files_named(lines: Iterable[str]) -> list[str]:
+    return [match[1] for line in lines if (match := _INCLUDE.match(line.strip()))]
 
 
 def _items(path: Path, node: yaml.Node, what: str) -> Iterator[_Line]:

@@ -227,6 +227,7 @@ def _stage(python: CPython, tree: Path) -> set[str]:
         (tree / "bin" / alias).symlink_to(binary)
     library = tree / "lib" / binary
     shutil.copytree(python.prefix / "lib" / binary, library, ignore=_ignored, symlinks=True)
+    _drop_outside_links(library)
     (library / "site-packages").mkdir()
     (library / "site-packages" / "README.txt").write_text("Packages of this environment.\n")
     if (python.prefix / "include" / binary).is_dir():
@@ -240,6 +241,13 @@ def _stage(python: CPython, tree: Path) -> set[str]:
             shutil.copyfile(file, tree / "lib" / name)
             (tree / "lib" / name).chmod(0o755)
     return set(loaded)
+
+
+def _drop_outside_links(library: Path) -> None:
+    """Leave out links to this machine's own configuration, such as Debian's `sitecustomize.py` in `/etc`."""
+    for path in library.rglob("*"):
+        if path.is_symlink() and path.readlink().is_absolute():
+            path.unlink()
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """The `envbuild` command. Each command is one short file: parse, call, print."""
 
+import os
 import sys
 
 
@@ -10,4 +11,10 @@ def main() -> None:
     """
     from .app import run
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "rattler" in sys.modules:
+        # the solver's threads may still be ending, and then a normal exit sometimes aborts the process
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

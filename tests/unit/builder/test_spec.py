@@ -115,6 +115,7 @@ def test_missing_things_are_added_and_said(tmp_path: Path) -> None:
 
 
 def test_pip_sections_are_merged_with_options_first(tmp_path: Path) -> None:
+    write(tmp_path, "idna==3\n", "more.txt")
     text = "name: x\ndependencies:\n- python\n- pip\n- pip: [Six >=1, -r more.txt]\n- pip: ['git+https://x.test/a.git#egg=a']\n"
     spec = read_spec(write(tmp_path, text))
     assert spec.pip == ("-r more.txt", "git+https://x.test/a.git#egg=a", "six>=1")
@@ -126,9 +127,27 @@ def test_utf16_and_crlf_are_read(tmp_path: Path) -> None:
 
 
 def test_a_requirements_file_is_a_pip_section(tmp_path: Path) -> None:
+    write(tmp_path, "six\n", "other.txt")
     spec = read_spec(write(tmp_path, "# mine\nrequests>=2.31  # why\n-r other.txt\n", "requirements.txt"), name="web")
     assert (spec.name, spec.pip) == ("web", ("-r other.txt", "requests>=2.31"))
     assert [each.name for each in spec.dependencies] == ["pip", "python"]
+
+
+def test_the_content_of_included_files_is_part_of_the_key(tmp_path: Path) -> None:
+    file = write(tmp_path, "-r more.txt\n", "requirements.txt")
+    write(tmp_path, "-c limits.txt\nsix\n", "more.txt")
+    write(tmp_path, "six<2\n", "limits.txt")
+    one = spec_key(read_spec(file), {})[0]
+    write(tmp_path, "six<3\n", "limits.txt")
+    assert spec_key(read_spec(file), {})[0] != one
+    (tmp_path / "limits.txt").unlink()
+    with pytest.raises(SpecError, match=r"brings in limits.txt, which cannot be read"):
+        read_spec(file)
+
+
+def test_hashes_of_a_requirement_stay(tmp_path: Path) -> None:
+    spec = read_spec(write(tmp_path, "Six==1.16 \\\n    --hash=sha256:aa\n", "requirements.txt"))
+    assert spec.pip == ("six==1.16 --hash=sha256:aa",)
 
 
 def test_channel_order_is_meaning(tmp_path: Path) -> None:
