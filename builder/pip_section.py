@@ -1,8 +1,8 @@
 """The `pip:` section, solved by uv beside the packages that conda gives.
 
 Each conda package is shown to uv as an empty wheel of the same name and version in a first index, so that pip never
-replaces what conda installs. The section goes to uv as it stands, as a requirements file that lies beside the
-environment file; every wheel is locked with its sha256. Wheels only: building from source is not reproducible.
+replaces what conda installs. The section goes to uv as it stands, as a requirements file beside the environment
+file; every wheel is locked with its sha256. Wheels only: building from source is not reproducible.
 """
 
 import re
@@ -45,11 +45,11 @@ def solve_pip(
         for name, version in provided.items():
             _write_stub(stubs, name, version)
         target = Path(folder) / "pylock.toml"
-        requirements = Path(folder) / "requirements.in"
-        requirements.write_text("\n".join(spec.pip) + "\n", encoding="utf-8")
         done = subprocess.run(
-            _command(settings, provided["python"], platform, stubs, requirements, target),
+            _command(settings, provided["python"], platform, stubs, target),
+            # read from standard input, its paths count from the folder of the environment file
             cwd=spec.source.absolute().parent,
+            input="\n".join(spec.pip) + "\n",
             capture_output=True,
             text=True,
             check=False,
@@ -61,9 +61,7 @@ def solve_pip(
         return [_locked(spec, each) for each in lock.get("packages", []) if not _is_stub(each, stub_url, folder)]
 
 
-def _command(
-    settings: Settings, python: str, platform: str, stubs: Path, requirements: Path, target: Path
-) -> list[str]:
+def _command(settings: Settings, python: str, platform: str, stubs: Path, target: Path) -> list[str]:
     from uv import find_uv_bin
 
     line = [find_uv_bin(), "pip", "compile", "--quiet", "--no-config", "--no-progress", "--no-annotate", "--no-header"]
@@ -75,7 +73,7 @@ def _command(
         line += ["--default-index", settings.pip.index]
     for links in settings.pip.find_links:
         line += ["--find-links", links]
-    return [*line, str(requirements), "--output-file", str(target)]
+    return [*line, "-", "--output-file", str(target)]
 
 
 def _write_stub(index: Path, name: str, version: str) -> None:

@@ -136,3 +136,15 @@ def test_the_record_is_plain_json(project: Project) -> None:
         "spec.yml",
     ]
     assert json.loads((folder / "environment.json").read_text())["version"] == 1
+
+
+def test_a_changed_requirements_file_that_is_included_makes_a_new_version(project: Project) -> None:
+    project.write(
+        "environment.yml", "name: small\nchannels: [defaults]\ndependencies: [python=3.11, pip, pip: [-r more.txt]]\n"
+    )
+    project.write("more.txt", "six==1.16.0\n")
+    project.json("register", "environment.yml")
+    project.write("more.txt", "six==1.17.0\n")
+    second = project.json("register", "environment.yml")
+    assert (second["version"], second["packed"]) == (2, 1)
+    assert "six-1.17.0" in (project.home / "environments/small/2/conda-lock.yml").read_text()
