@@ -1,9 +1,13 @@
 """What we write is read by programs that no one here wrote: skopeo, umoci, conda-lock."""
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import Project, need
@@ -20,6 +24,38 @@ def image(project: Project) -> Path:
     project.json("register", "environment.yml")
     project.json("export", "small", "oci:image")
     return project.folder / "image"
+
+
+def test_the_documents_follow_the_image_specification(image: Path) -> None:
+    """OCI image specification 1.1: image-layout.md, image-index.md, manifest.md, descriptor.md, config.md."""
+    assert json.loads((image / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    index = json.loads((image / "index.json").read_text())
+    assert (index["schemaVersion"], index["mediaType"]) == (2, "application/vnd.oci.image.index.v1+json")
+    manifest = read_blob(image, index["manifests"][0])
+    assert (manifest["schemaVersion"], manifest["mediaType"]) == (2, "application/vnd.oci.image.manifest.v1+json")
+    config = read_blob(image, manifest["config"])
+    assert (config["os"], config["architecture"], config["rootfs"]["type"]) == ("linux", "amd64", "layers")
+    assert datetime.fromisoformat(config["created"].replace("Z", "+00:00")).tzinfo is not None
+    assert all(re.fullmatch(r"[A-Za-z_]\w*=.*", each) for each in config["config"]["Env"])
+    assert len(config["history"]) == len(config["rootfs"]["diff_ids"]) == len(manifest["layers"])
+    for layer, diff_id in zip(manifest["layers"], config["rootfs"]["diff_ids"], strict=True):
+        data = blob_path(image, layer).read_bytes()
+        assert layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar"
+        assert (len(data), f"sha256:{hashlib.sha256(data).hexdigest()}") == (layer["size"], layer["digest"])
+        assert diff_id == layer["digest"]  # the layer is not compressed
+    for document in (manifest, config["config"]):
+        texts = document.get("annotations") or document["Labels"]
+        assert all(isinstance(key, str) and isinstance(value, str) for key, value in texts.items())
+
+
+def blob_path(image: Path, descriptor: dict[str, Any]) -> Path:
+    return image / "blobs" / descriptor["digest"].replace(":", "/")
+
+
+def read_blob(image: Path, descriptor: dict[str, Any]) -> Any:
+    data = blob_path(image, descriptor).read_bytes()
+    assert len(data) == descriptor["size"]
+    return json.loads(data)
 
 
 def test_skopeo_reads_and_copies_it(image: Path, project: Project, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from harness import Project
 
 
@@ -85,16 +86,25 @@ def test_a_killed_build_is_completed_by_the_next(project: Project) -> None:
     assert not [entry.name for entry in (project.home / "trees").iterdir() if entry.name.startswith(".tmp-")]
 
 
-def test_ctrl_c_ends_with_130_and_one_sentence(project: Project) -> None:
+@pytest.mark.parametrize("stage", ["lock", "fetch", "plan", "pack", "image"])
+def test_ctrl_c_in_any_stage_ends_with_130_and_the_next_build_completes(project: Project, stage: str) -> None:
+    """The signal is sent as soon as the build log shows that the stage before has ended."""
+    before = {"lock": "spec key", "fetch": "lock     done", "plan": "fetch    done", "pack": "plan     done"}
+    sign = before.get(stage, "pack     done")
     environment = {**os.environ, "ENVBUILD_HOME": str(project.home)}
     line = [sys.executable, "-m", "envbuild", "register", "environment.yml"]
     build = subprocess.Popen(line, cwd=project.folder, env=environment, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.0)
-    build.send_signal(signal.SIGINT)
+    while build.poll() is None:
+        if any(sign in log.read_text() for log in project.home.glob("logs/*/20_image_build_log.txt")):
+            build.send_signal(signal.SIGINT)
+            break
+        time.sleep(0.005)
     _, stderr = build.communicate(timeout=60)
-    assert build.returncode in (0, 130)  # 0: it was done already
+    assert build.returncode == 130 or (stage == "image" and build.returncode == 0), stderr  # 0: it was done already
     assert "Traceback" not in stderr
-    assert project.envbuild("register", "environment.yml").returncode == 0
+    done = project.json("register", "environment.yml")
+    assert done["version"] == 1
+    assert not [entry.name for entry in (project.home / "trees").iterdir() if entry.name.startswith(".tmp-")]
 
 
 def test_unknown_packages_unsatisfiable_files_and_lost_channels_are_one_sentence(project: Project) -> None:
