@@ -7,6 +7,7 @@ A partial file is kept as `FILENAME.part` beside it and continued with a range r
 
 import hashlib
 import os
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from .report import Reporter
 _PARALLEL = 4
 _TRIES = 4
 _CHUNK = 1 << 20
+_SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _TIMEOUT = (10, 60)
 """Seconds to connect, and between two pieces."""
 
@@ -115,7 +117,9 @@ def _continue_download(package: LockedPackage, part: Path, advance: Callable[[in
     # a server that compresses on the way would make offsets and lengths mean something else
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     try:
-        with requests.get(package.url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+        with requests.get(
+            package.url, headers=headers, stream=True, timeout=_TIMEOUT, verify=_certificates()
+        ) as answer:
             if answer.status_code == 416:  # the part is longer than the file: it is of no use
                 part.unlink()
                 raise _Passing("the server has less than what is here already")
@@ -140,6 +144,14 @@ def _continue_download(package: LockedPackage, part: Path, advance: Callable[[in
                 raise _Passing(f"only {received} of {expected} bytes arrived")
     except requests.RequestException as error:
         raise _Passing(type(error).__name__) from None
+
+
+def _certificates() -> str | bool:
+    """The system's certificates, which hold a company's own; those of requests where the system has none."""
+    for file in (os.environ.get("REQUESTS_CA_BUNDLE"), ssl.get_default_verify_paths().cafile, _SYSTEM_CERTIFICATES):
+        if file and Path(file).is_file():
+            return file
+    return True
 
 
 def _verify(package: LockedPackage, sha256: str) -> None:

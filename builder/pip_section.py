@@ -5,6 +5,7 @@ replaces what conda installs. The section goes to uv as it stands, as a requirem
 file; every wheel is locked with its sha256. Wheels only: building from source is not reproducible.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,8 @@ def solve_pip(
             # read from standard input, its paths count from the folder of the environment file
             cwd=spec.source.absolute().parent,
             input="\n".join(spec.pip) + "\n",
+            # the system's certificates, which hold a company's own (under its newer and its older name)
+            env={**os.environ, "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1"},
             capture_output=True,
             text=True,
             check=False,
