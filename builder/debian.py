@@ -80,6 +80,7 @@ def _place(package: str, archive: tarfile.TarFile, member: tarfile.TarInfo, tree
     if not name or _left_out(name + "/" if member.isdir() else name):
         return
     path = tree / name
+    _refuse_escape(package, path, tree)
     if member.isdir():
         path.mkdir(parents=True, exist_ok=True)
     elif member.isreg():
@@ -95,7 +96,6 @@ def _place(package: str, archive: tarfile.TarFile, member: tarfile.TarInfo, tree
         _write(path, source.read_bytes(), source.stat().st_mode & 0o777, int(source.stat().st_mtime))
     else:
         raise BaseError(f"the package {package} holds {name}, a device or pipe; refused")
-    _refuse_escape(package, path, tree)
 
 
 def _inside(package: str, name: str) -> str:
@@ -113,7 +113,7 @@ def _left_out(name: str) -> bool:
 
 
 def _refuse_escape(package: str, path: Path, tree: Path) -> None:
-    """No entry may have been written through a link that leads out of the tree."""
+    """No entry may be written through a link that leads out of the tree."""
     if not path.parent.resolve().is_relative_to(tree.resolve()):
         raise BaseError(f"the package {package} holds {path.name!r} below a link that leaves the image; refused")
 
