@@ -117,15 +117,17 @@ def _collisions(layers: Sequence[PlannedLayer]) -> list[str]:
     owners: dict[str, Package] = {}
     links: dict[str, Package] = {}
     lost: dict[tuple[str, str], list[str]] = {}
-    for layer in layers:
-        for package in layer.packages:
-            for path in package.paths:
-                earlier = owners.get(path.path)
-                if earlier is not None and package.kind != "wheel" and earlier.kind != "wheel":
-                    lost.setdefault((_title(earlier), _title(package)), []).append(path.path)
-                owners[path.path] = package
-                if path.is_link:
-                    links[path.path] = package
+    packages = [package for layer in layers for package in layer.packages]
+    site_packages = next((f"lib/python{_minor(each)}/site-packages/" for each in packages if each.is_python), "")
+    for package in packages:
+        for path in package.paths:
+            place = _place(path.path, package, site_packages)
+            earlier = owners.get(place)
+            if earlier is not None:
+                lost.setdefault((_title(earlier), _title(package)), []).append(place)
+            owners[place] = package
+            if path.is_link:
+                links[place] = package
     _refuse_paths_below_links(owners, links)
     return [
         f"{winner} and {loser} both bring {paths[0]}"
@@ -135,13 +137,24 @@ def _collisions(layers: Sequence[PlannedLayer]) -> list[str]:
     ]
 
 
+def _minor(python: Package) -> str:
+    return ".".join(python.locked.version.split(".")[:2])
+
+
+def _place(path: str, package: Package, site_packages: str) -> str:
+    """Where a path of a package will lie: noarch packages and wheels leave the folder of Python open."""
+    if package.kind == "noarch-python":
+        return path.replace("site-packages/", site_packages, 1) if path.startswith("site-packages/") else path
+    return f"{site_packages}{path}" if package.kind == "wheel" else path
+
+
 def _refuse_paths_below_links(owners: Mapping[str, Package], links: Mapping[str, Package]) -> None:
     """No path may lie below a path that is a file or a link: layers cannot be stacked to hold both."""
     for path, package in owners.items():
         parent = path.rpartition("/")[0]
         while parent:
             other = links.get(parent) or owners.get(parent)
-            if other is not None and other.kind == package.kind:
+            if other is not None:
                 kind = "a link" if parent in links else "a file"
                 raise PlanError(
                     f"{_title(package)} brings {path}, but {parent} is {kind} of {_title(other)}; "

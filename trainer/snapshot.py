@@ -68,7 +68,10 @@ def take_snapshot(source: Path, home: Path, limits: SnapshotLimits, reporter: Re
     """
     if not source.is_dir():
         raise SnapshotError(f"{source} is not a folder; name the folder that holds the script")
-    found = _walk(source)
+    try:
+        found = _walk(source)
+    except PermissionError as error:
+        raise SnapshotError(f"{error.filename} cannot be read; allow it, or ignore it in .envbuildignore") from None
     _check_limits(source, found, limits)
     for path, _ in found:
         if _SECRET.search(path):

@@ -6,6 +6,7 @@ import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,16 @@ def test_two_packages_with_one_path_are_noted_with_the_winner(tmp_path: Path) ->
     one = conda(tmp_path, [(member("share/a", b"12"), b"12")], name="one")
     two = conda(tmp_path, [(member("share/a", b"1"), b"1")], name="two")
     assert plan_layers([one, two]).notes == ("two 1.0 and one 1.0 both bring share/a; two 1.0's stay",)
+
+
+def test_a_noarch_package_and_a_platform_package_with_one_path_are_noted(tmp_path: Path) -> None:
+    python = conda(tmp_path, [(member("bin/python3.11", b"123"), b"123")], name="python")
+    python = replace(python, locked=replace(python.locked, version="3.11.7"))
+    noarch = conda(tmp_path, [(member("site-packages/a.py", b"1"), b"1")], name="noarch", noarch=True)
+    plain = conda(tmp_path, [(member("lib/python3.11/site-packages/a.py", b"12"), b"12")], name="plain")
+    assert plan_layers([python, noarch, plain]).notes == (
+        "noarch 1.0 and plain 1.0 both bring lib/python3.11/site-packages/a.py; noarch 1.0's stay",
+    )
 
 
 def test_a_small_package_always_falls_into_the_same_bin() -> None:
