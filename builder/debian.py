@@ -6,10 +6,13 @@ Debian 12 wants it. Manual pages and translations stay out; copyright files stay
 """
 
 import io
+import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from envbuild.errors import BaseError
 
@@ -20,6 +23,7 @@ _LEFT_OUT = tuple(
 )
 _FOLDERS = {"tmp": 0o1777, "var/tmp": 0o1777, "run": 0o755, "dev": 0o755, "proc": 0o755, "sys": 0o755, "home": 0o755}
 _FOLDERS |= {"opt": 0o755, "mnt": 0o755, "root": 0o755, "etc": 0o755, "envbuild": 0o755, "opt/env": 0o755}
+_MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {"gz": "r:gz", "xz": "r:xz", "bz2": "r:bz2"}
 _USER = "envbuild:x:1000:1000:envbuild:/home/envbuild:/bin/bash\n"
 
 
@@ -29,31 +33,40 @@ def unpack_packages(files: Sequence[tuple[str, Path]], tree: Path) -> None:
     Raises:
         BaseError: a package is damaged, or holds a path or link that leaves the tree.
     """
+    tree = tree.resolve()
     for name in _USR[:4]:
         (tree / "usr" / name).mkdir(parents=True)
         (tree / name).symlink_to(f"usr/{name}")
-    for name, file in sorted(files):
-        try:
-            _unpack(name, file, tree)
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            raise BaseError(f"{file.name} is damaged ({error}); remove {file} and try again") from error
-    _finish(tree)
+    try:
+        _unpack_all(files, tree)
+        _finish(tree)
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise BaseError(f"the packages hold a file where a folder must be: {error.filename}; refused") from error
     for folder, _, _ in os.walk(tree):
         os.chmod(folder, _FOLDERS.get(os.path.relpath(folder, tree), 0o755))
 
 
+def _unpack_all(files: Sequence[tuple[str, Path]], tree: Path) -> None:
+    for name, file in sorted(files):
+        try:
+            _unpack(name, file, tree)
+        except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, ValueError, KeyError) as error:
+            raise BaseError(f"{file.name} is damaged ({error}); remove {file} and try again") from error
+
+
 def _unpack(name: str, file: Path, tree: Path) -> None:
-    for part, data in _ar(file):
+    parts = dict(_ar(file))
+    if not {"control", "data"} <= {part.split(".")[0] for part in parts}:
+        raise ValueError("it has no control.tar or no data.tar")
+    for part, data in parts.items():
         if part.startswith("data.tar"):
             with _open_tar(part, data) as archive:
                 for member in archive:
                     _place(name, archive, member, tree)
         elif part.startswith("control.tar"):
             with _open_tar(part, data) as archive:
-                control = archive.extractfile("./control")
-                assert control is not None
                 # where scanners of images without dpkg look for packages
-                _write(tree / "var/lib/dpkg/status.d" / name, control.read(), 0o644, 0)
+                _write(_at(tree, f"var/lib/dpkg/status.d/{name}"), _content(archive, "./control"), 0o644, 0)
 
 
 def _ar(file: Path) -> Iterator[tuple[str, bytes]]:
@@ -63,7 +76,10 @@ def _ar(file: Path) -> Iterator[tuple[str, bytes]]:
             raise ValueError("not an ar archive")
         while header := archive.read(60):
             size = int(header[48:58])
-            yield header[:16].decode("ascii").strip().rstrip("/"), archive.read(size)
+            data = archive.read(size)
+            if size < 0 or len(data) != size:
+                raise ValueError("it ends too early")
+            yield header[:16].decode("ascii").strip().rstrip("/"), data
             archive.read(size & 1)
 
 
@@ -71,39 +87,51 @@ def _open_tar(part: str, data: bytes) -> tarfile.TarFile:
     if part.endswith(".zst"):
         import zstandard
 
-        data = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
-    return tarfile.open(fileobj=io.BytesIO(data))
+        try:
+            data = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from None
+    compression = part.rpartition(".")[2]
+    return tarfile.open(fileobj=io.BytesIO(data), mode=_MODES.get(compression, "r:"))
 
 
 def _place(package: str, archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Path) -> None:
     name = _inside(package, member.name)
     if not name or _left_out(name + "/" if member.isdir() else name):
         return
-    path = tree / name
-    _refuse_escape(package, path, tree)
+    path = _at(tree, name, follow=member.isdir())
     if member.isdir():
         path.mkdir(parents=True, exist_ok=True)
     elif member.isreg():
-        content = archive.extractfile(member)
-        assert content is not None
-        _write(path, content.read(), 0o755 if member.mode & 0o100 else 0o644, int(member.mtime))
+        _write(path, _content(archive, member), 0o755 if member.mode & 0o100 else 0o644, int(member.mtime))
     elif member.issym():
+        _refuse_climbing(package, name, member.linkname)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.symlink_to(member.linkname)
     elif member.islnk():
-        source = tree / _inside(package, member.linkname)
-        _write(path, source.read_bytes(), source.stat().st_mode & 0o777, int(source.stat().st_mtime))
+        source = _at(tree, _inside(package, member.linkname), follow=True)
+        if not source.is_file():
+            raise BaseError(f"the package {package} holds {name}, a hard link to nothing; refused")
+        status = source.stat()
+        _write(path, source.read_bytes(), status.st_mode & 0o777, int(status.st_mtime))
     else:
         raise BaseError(f"the package {package} holds {name}, a device or pipe; refused")
 
 
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo | str) -> bytes:
+    content = archive.extractfile(member)
+    if content is None:
+        raise ValueError(f"{member} is no file")
+    return content.read()
+
+
 def _inside(package: str, name: str) -> str:
     """The path relative to the tree, with `/bin` and the like in `/usr`."""
-    name = name.removeprefix("./").strip("/")
+    name = name.removeprefix("./").rstrip("/")
     if name == ".":
         return ""
-    if ".." in name.split("/") or "\0" in name:
+    if name.startswith("/") or ".." in name.split("/") or "\0" in name:
         raise BaseError(f"the package {package} holds the path {name!r}, which leaves the image; refused")
     return f"usr/{name}" if name.split("/")[0] in _USR else name
 
@@ -112,10 +140,26 @@ def _left_out(name: str) -> bool:
     return name.startswith(_LEFT_OUT) or (name.startswith("usr/share/doc/") and not name.endswith("/copyright"))
 
 
-def _refuse_escape(package: str, path: Path, tree: Path) -> None:
-    """No entry may be written through a link that leads out of the tree."""
-    if not path.parent.resolve().is_relative_to(tree.resolve()):
-        raise BaseError(f"the package {package} holds {path.name!r} below a link that leaves the image; refused")
+def _refuse_climbing(package: str, name: str, target: str) -> None:
+    """A link may name the root of the image (`/etc`), but not climb above it."""
+    if not target.startswith("/") and os.path.normpath(f"{os.path.dirname(name)}/{target}").startswith(".."):
+        raise BaseError(f"the package {package} holds the link {name} -> {target}, which leaves the image; refused")
+
+
+def _at(tree: Path, name: str, *, follow: bool = False) -> Path:
+    """The path of `name` in `tree`, to be used at once; `follow` when a link there would be followed.
+
+    Raises:
+        BaseError: a link on the way leads out of the tree (an absolute one would mean this machine's files).
+    """
+    path = tree / name
+    try:
+        inside = (path if follow else path.parent).resolve().is_relative_to(tree)
+    except (OSError, RuntimeError):  # a loop
+        inside = False
+    if not inside:
+        raise BaseError(f"the packages hold {name!r} below a link that leaves the image; refused")
+    return path
 
 
 def _write(path: Path, data: bytes, mode: int, mtime: int) -> None:
@@ -130,14 +174,14 @@ def _write(path: Path, data: bytes, mode: int, mtime: int) -> None:
 def _finish(tree: Path) -> None:
     """What the maintainer scripts would have made, as far as a container wants it."""
     for name in _FOLDERS:
-        (tree / name).mkdir(parents=True, exist_ok=True)
-    passwd = _read(tree / "usr/share/base-passwd/passwd.master").replace("root:*:", "root:x:")
-    group = _read(tree / "usr/share/base-passwd/group.master")
+        _at(tree, name, follow=True).mkdir(parents=True, exist_ok=True)
+    passwd = _read(tree, "usr/share/base-passwd/passwd.master").replace("root:*:", "root:x:")
+    group = _read(tree, "usr/share/base-passwd/group.master")
     texts = {
         "etc/passwd": passwd + _USER,
         "etc/group": group + "envbuild:x:1000:\n",
-        "etc/nsswitch.conf": _read(tree / "usr/share/libc-bin/nsswitch.conf"),
-        "etc/profile": _read(tree / "usr/share/base-files/profile"),
+        "etc/nsswitch.conf": _read(tree, "usr/share/libc-bin/nsswitch.conf"),
+        "etc/profile": _read(tree, "usr/share/base-files/profile"),
         "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
         "etc/hostname": "",
         "etc/resolv.conf": "",
@@ -145,12 +189,12 @@ def _finish(tree: Path) -> None:
         "etc/ssl/certs/ca-certificates.crt": _certificates(tree),
     }
     for name, text in texts.items():
-        _write(tree / name, text.encode(), 0o644, 0)
-    (tree / "home/envbuild").mkdir()
+        _write(_at(tree, name), text.encode(), 0o644, 0)
+    _at(tree, "home/envbuild", follow=True).mkdir(exist_ok=True)
     links = {"etc/localtime": "/usr/share/zoneinfo/Etc/UTC", "etc/mtab": "../proc/self/mounts"}
     links |= {"usr/bin/awk": "mawk", "usr/bin/which": "which.debianutils", "var/run": "/run", "var/lock": "/run/lock"}
     for name, target in links.items():
-        path = tree / name
+        path = _at(tree, name)
         if path.is_dir() and not path.is_symlink():
             path.rmdir()  # base-files brings empty folders where its script makes links
         path.unlink(missing_ok=True)
@@ -158,10 +202,11 @@ def _finish(tree: Path) -> None:
         path.symlink_to(target)
 
 
-def _read(path: Path) -> str:
+def _read(tree: Path, name: str) -> str:
+    path = _at(tree, name, follow=True)
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _certificates(tree: Path) -> str:
-    files = sorted((tree / "usr/share/ca-certificates").rglob("*.crt"))
-    return "".join(file.read_text(encoding="utf-8").rstrip("\n") + "\n" for file in files)
+    names = sorted(str(file.relative_to(tree)) for file in (tree / "usr/share/ca-certificates").rglob("*.crt"))
+    return "".join(_read(tree, name).rstrip("\n") + "\n" for name in names)
