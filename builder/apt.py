@@ -4,6 +4,7 @@ Nothing of the system is touched and no root is needed. What arrives is verified
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,7 +14,11 @@ from pathlib import Path
 from envbuild.errors import BaseError
 from envbuild.images.catalog import PinnedPackage
 
+from .report import Reporter
+
 _ARCHITECTURES = {"linux-64": "amd64", "linux-aarch64": "arm64"}
+_HOOKS = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
+"""Commands that the host wants run around its own `apt-get update`; they are about its own state, not ours."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Apt:
 
     folder: Path
     platform: str
+    reporter: Reporter
 
     def update(self) -> None:
         """Bring the package lists; a source that fails is passed over as long as another has what is wanted."""
@@ -30,30 +36,24 @@ class Apt:
         (self.folder / "status").touch()
         self._run("apt-get", "update", "-q")
 
-    def has_lists(self) -> bool:
-        return any((self.folder / "lists").glob("*Packages*"))
-
     def offered(self, names: Sequence[str]) -> list[PinnedPackage]:
         """What the mirror offers of `names` now.
 
         Raises:
             BaseError: it has no such package.
         """
-        found = []
-        for name in names:
-            done = self._run("apt-cache", "show", "--no-all-versions", name)
-            fields = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line and line[0] != " ")
-            try:
-                found.append(
-                    PinnedPackage(
-                        name, fields["Version"], fields["Architecture"], int(fields["Size"]), fields["SHA256"]
-                    )
+        done = self._run("apt-cache", "show", "--no-all-versions", *names)
+        found = {}
+        for stanza in done.stdout.split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " ")
+            if {"Package", "Version", "Architecture", "Size", "SHA256"} <= fields.keys():
+                found[fields["Package"]] = PinnedPackage(
+                    fields["Package"], fields["Version"], fields["Architecture"], int(fields["Size"]), fields["SHA256"]
                 )
-            except KeyError:
-                raise BaseError(
-                    f"apt offers no package {name} here ({_last(done.stderr)}); check its sources"
-                ) from None
-        return found
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise BaseError(f"apt offers no package {missing[0]} here ({_last(done.stderr)}); check its sources")
+        return [found[name] for name in names]
 
     def download(self, packages: Sequence[PinnedPackage], folder: Path) -> dict[str, Path]:
         """Put the `.deb` files into `folder`; return package name -> file of those that the mirror still has.
@@ -87,17 +87,21 @@ class Apt:
             "Debug::NoLocking": "1",
         }
         options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
-        return subprocess.run(
-            [line[0], *options, *line[1:]],
+        done = subprocess.run(
+            [line[0], "-c", f"{self.folder}/apt.conf", *options, *line[1:]],
             cwd=cwd,
             capture_output=True,
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},
         )
+        for text in done.stderr.splitlines():
+            self.reporter.log("apt", text)
+        return done
 
 
-def find_apt(folder: Path, platform: str) -> Apt:
+def find_apt(folder: Path, platform: str, reporter: Reporter) -> Apt:
     """apt with its state below `folder`.
 
     Raises:
@@ -111,7 +115,8 @@ def find_apt(folder: Path, platform: str) -> Apt:
     if platform not in _ARCHITECTURES:
         raise BaseError(f"the embedded bases know {', '.join(_ARCHITECTURES)}, not {platform}")
     folder.mkdir(parents=True, exist_ok=True)
-    return Apt(folder, platform)
+    (folder / "apt.conf").write_text("".join(f"#clear APT::Update::{name};\n" for name in _HOOKS))
+    return Apt(folder, platform, reporter)
 
 
 def _last(output: str) -> str:

@@ -89,7 +89,7 @@ def update_base(name: str, settings: Settings, reporter: Reporter) -> BaseUpdate
         NotFound, BaseError: as `ensure_base`.
     """
     recipe = _newest(name, settings)
-    apt = find_apt(settings.home / "cache" / "apt", recipe.platform)
+    apt = find_apt(settings.home / "cache" / "apt", recipe.platform, reporter)
     with reporter.task("apt", None):
         apt.update()
         offered = apt.offered([package.name for package in recipe.packages])
@@ -151,7 +151,7 @@ def _download(recipe: BaseRecipe, settings: Settings, reporter: Reporter) -> lis
     }
     missing = [package for package in recipe.packages if not files[package.name].is_file()]
     if missing:
-        apt = find_apt(settings.home / "cache" / "apt", recipe.platform)
+        apt = find_apt(settings.home / "cache" / "apt", recipe.platform, reporter)
         with reporter.task("base", None) as task, tempfile.TemporaryDirectory(dir=apt.folder) as scratch:
             apt.update()
             arrived = apt.download(missing, Path(scratch))
