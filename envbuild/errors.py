@@ -77,9 +77,5 @@ class SnapshotError(InputError):
     """The source folder cannot be taken as a snapshot (too big, a link that leaves it, a missing script)."""
 
 
-class JobFailed(EnvbuildError):
-    """The training command ended with a non-zero exit code."""
-
-
 class ExportError(EnvbuildError):
     """An image could not be written to its destination."""
