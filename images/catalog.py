@@ -1,4 +1,4 @@
-"""Reads the curated bases: `bases/NAME.toml`, one file each."""
+"""Reads the curated bases: `bases/NAME.toml`, one file each, and `registry_bases.toml`, a table each."""
 
 import difflib
 import sys
@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from envbuild.errors import BaseError, NotFound
+from envbuild.settings import BaseImage
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+LINUX_64 = "linux-64"
+"""The platform of the recipes in `bases/`; those of another lie in `bases/PLATFORM/`."""
+
 _BASES = Path(__file__).resolve().parent / "bases"
+_REGISTRY_BASES = _BASES.with_name("registry_bases.toml")
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,35 @@ class BaseRecipe:
     packages: tuple[PinnedPackage, ...]
 
 
+def registry_bases() -> dict[str, BaseImage]:
+    """The curated bases that come from registries."""
+    tables = tomllib.loads(_REGISTRY_BASES.read_text(encoding="utf-8"))
+    return {name: BaseImage(**table) for name, table in sorted(tables.items())}
+
+
 def base_names() -> list[str]:
-    """The names of the curated bases."""
+    """The names of the curated bases that are made of Debian packages."""
     return sorted(file.stem for file in _BASES.glob("*.toml"))
 
 
-def read_base(name: str) -> BaseRecipe:
-    """The curated base `name`.
+def read_base(name: str, platform: str = LINUX_64) -> BaseRecipe:
+    """The curated base `name`, pinned for `platform`.
 
     Raises:
-        NotFound: there is none; the message lists the known ones.
+        NotFound: there is none (the message lists the known ones), or it is not pinned for `platform`.
     """
     if name not in base_names():
-        near = difflib.get_close_matches(name, base_names(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(base_names())}"
+        known = [*base_names(), *registry_bases()]
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise NotFound(f"no base is named {name!r}; {hint}")
-    return read_recipe(_BASES / f"{name}.toml", name)
+    if platform == LINUX_64:
+        return read_recipe(_BASES / f"{name}.toml", name)
+    file = _BASES / platform / f"{name}.toml"
+    if not file.is_file():
+        pinned = ", ".join(each for each in base_names() if (_BASES / platform / f"{each}.toml").is_file()) or "none"
+        raise NotFound(f"the base {name} is not pinned for {platform}; bases that are: {pinned} (--base NAME)")
+    return read_recipe(file, name)
 
 
 def read_recipe(file: Path, name: str) -> BaseRecipe:

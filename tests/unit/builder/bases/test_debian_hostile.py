@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from envbuild.builder.debian import unpack_packages
-from envbuild.builder.layer import tree_digest
+from envbuild.builder.bases.debian import unpack_packages
+from envbuild.builder.layers.layer import tree_digest
 from envbuild.errors import BaseError
 
 MTIME = 1_700_000_000
@@ -154,7 +154,11 @@ def test_what_the_maintainer_scripts_would_have_made(tmp_path: Path, name: str, 
 def test_mount_points_and_temporary_folders(tmp_path: Path) -> None:
     tree = unpack(tmp_path, TOOL)
     names = ("tmp", "var/tmp", "proc", "sys", "dev", "run", "opt/env", "home/envbuild")
-    assert [oct(stat.S_IMODE((tree / name).lstat().st_mode)) for name in names] == ["0o1777"] * 2 + ["0o755"] * 6
+    assert [oct(stat.S_IMODE((tree / name).lstat().st_mode)) for name in names] == [
+        *["0o1777"] * 2,
+        *["0o755"] * 5,
+        "0o1777",
+    ]
 
 
 @pytest.mark.parametrize(

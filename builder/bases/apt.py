@@ -3,7 +3,6 @@
 Nothing of the system is touched and no root is needed. What arrives is verified against our own pins.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -14,9 +13,10 @@ from pathlib import Path
 from envbuild.errors import BaseError
 from envbuild.images.catalog import PinnedPackage
 
-from .report import Reporter
+from ..file_digest import sha256_of
+from ..platforms import PLATFORMS
+from ..report import Reporter
 
-_ARCHITECTURES = {"linux-64": "amd64", "linux-aarch64": "arm64"}
 _HOOKS = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")
 """Commands that the host wants run around its own `apt-get update`; they are about its own state, not ours."""
 
@@ -29,12 +29,16 @@ class Apt:
     platform: str
     reporter: Reporter
 
-    def update(self) -> None:
-        """Bring the package lists; a source that fails is passed over as long as another has what is wanted."""
+    def update(self) -> str:
+        """Bring the package lists; return what apt complained of last, empty for nothing.
+
+        A source that fails is passed over as long as another has what is wanted.
+        """
         for part in ("lists/partial", "archives/partial"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         (self.folder / "status").touch()
-        self._run("apt-get", "update", "-q")
+        done = self._run("apt-get", "update", "-q")
+        return _last(done.stderr) if done.stderr.strip() else ""
 
     def offered(self, names: Sequence[str]) -> list[PinnedPackage]:
         """What the mirror offers of `names` now.
@@ -44,9 +48,8 @@ class Apt:
         """
         done = self._run("apt-cache", "show", "--no-all-versions", *names)
         found = {}
-        for stanza in done.stdout.split("\n\n"):
-            fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " ")
-            if {"Package", "Version", "Architecture", "Size", "SHA256"} <= fields.keys():
+        for fields in _stanzas(done.stdout):
+            if {"Version", "Architecture", "Size", "SHA256"} <= fields.keys():
                 found[fields["Package"]] = PinnedPackage(
                     fields["Package"], fields["Version"], fields["Architecture"], int(fields["Size"]), fields["SHA256"]
                 )
@@ -54,6 +57,13 @@ class Apt:
         if missing:
             raise BaseError(f"apt offers no package {missing[0]} here ({_last(done.stderr)}); check its sources")
         return [found[name] for name in names]
+
+    def versions(self, names: Sequence[str]) -> dict[str, set[str]]:
+        """Every version that the lists have of `names`; a name that they do not have is absent."""
+        found: dict[str, set[str]] = {}
+        for fields in _stanzas(self._run("apt-cache", "show", *names).stdout):
+            found.setdefault(fields["Package"], set()).add(fields.get("Version", ""))
+        return found
 
     def download(self, packages: Sequence[PinnedPackage], folder: Path) -> dict[str, Path]:
         """Put the `.deb` files into `folder`; return package name -> file of those that the mirror still has.
@@ -68,7 +78,7 @@ class Apt:
         files = {file.name.split("_")[0]: file for file in folder.glob("*.deb")}
         for package in packages:
             if package.name in files:
-                digest = hashlib.sha256(files[package.name].read_bytes()).hexdigest()
+                digest = sha256_of(files[package.name])
                 if digest != package.sha256:
                     raise BaseError(
                         f"{package.name} {package.version} has sha256 {digest}, pinned is {package.sha256}; refused"
@@ -81,7 +91,8 @@ class Apt:
             "Dir::State::status": f"{self.folder}/status",
             "Dir::Cache": str(self.folder),
             "Dir::Cache::archives": f"{self.folder}/archives",
-            "APT::Architecture": _ARCHITECTURES[self.platform],
+            "APT::Architecture": PLATFORMS[self.platform].architecture,
+            "APT::Architectures": PLATFORMS[self.platform].architecture,
             "APT::Sandbox::User": "",
             "Acquire::Languages": "none",
             "Debug::NoLocking": "1",
@@ -112,11 +123,21 @@ def find_apt(folder: Path, platform: str, reporter: Reporter) -> Apt:
             "the embedded bases are made of Debian packages, and this machine has no apt-get; "
             "name a base image of a registry in envbuild.toml [bases], or register on a Debian or Ubuntu machine"
         )
-    if platform not in _ARCHITECTURES:
-        raise BaseError(f"the embedded bases know {', '.join(_ARCHITECTURES)}, not {platform}")
+    if platform not in PLATFORMS:
+        raise BaseError(f"the embedded bases know {', '.join(PLATFORMS)}, not {platform}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "apt.conf").write_text("".join(f"#clear APT::Update::{name};\n" for name in _HOOKS))
     return Apt(folder, platform, reporter)
+
+
+def _stanzas(output: str) -> list[dict[str, str]]:
+    """The single-line fields of each package that apt-cache shows."""
+    stanzas = []
+    for stanza in output.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in stanza.splitlines() if ": " in line and line[0] != " ")
+        if "Package" in fields:
+            stanzas.append(fields)
+    return stanzas
 
 
 def _last(output: str) -> str:

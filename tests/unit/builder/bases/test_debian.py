@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.builder.debian import unpack_packages
-from envbuild.builder.layer import tree_digest
+from envbuild.builder.bases.debian import unpack_packages
+from envbuild.builder.layers.layer import tree_digest
 from envbuild.errors import BaseError
 
 

@@ -23,7 +23,16 @@ _LEFT_OUT = tuple(
 )
 _FOLDERS = {"tmp": 0o1777, "var/tmp": 0o1777, "run": 0o755, "dev": 0o755, "proc": 0o755, "sys": 0o755, "home": 0o755}
 _FOLDERS |= {"opt": 0o755, "mnt": 0o755, "root": 0o755, "etc": 0o755, "envbuild": 0o755, "opt/env": 0o755}
+_FOLDERS |= {"home/envbuild": 0o1777}  # in a layer everything is root's, and the image's user needs a home to write to
+_MAINTAINERS = ("usr/sbin/update-passwd",)
+"""Programs that only maintainer scripts call, and that need libraries which the bases do not have."""
 _MODES: dict[str, Literal["r:gz", "r:xz", "r:bz2"]] = {"gz": "r:gz", "xz": "r:xz", "bz2": "r:bz2"}
+_ALTERNATIVES = {
+    "usr/bin/mpirun": "mpirun.openmpi",
+    "usr/bin/mpiexec": "mpiexec.openmpi",
+    "usr/lib/x86_64-linux-gnu/libpsm_infinipath.so.1": "../libpsm1/libpsm_infinipath.so.1.16",
+}
+"""Links that update-alternatives(1) would make, each where its package is there."""
 _USER = "envbuild:x:1000:1000:envbuild:/home/envbuild:/bin/bash\n"
 
 
@@ -137,7 +146,11 @@ def _inside(package: str, name: str) -> str:
 
 
 def _left_out(name: str) -> bool:
-    return name.startswith(_LEFT_OUT) or (name.startswith("usr/share/doc/") and not name.endswith("/copyright"))
+    return (
+        name.startswith(_LEFT_OUT)
+        or name in _MAINTAINERS
+        or (name.startswith("usr/share/doc/") and not name.endswith("/copyright"))
+    )
 
 
 def _refuse_climbing(package: str, name: str, target: str) -> None:
@@ -190,9 +203,9 @@ def _finish(tree: Path) -> None:
     }
     for name, text in texts.items():
         _write(_at(tree, name), text.encode(), 0o644, 0)
-    _at(tree, "home/envbuild", follow=True).mkdir(exist_ok=True)
     links = {"etc/localtime": "/usr/share/zoneinfo/Etc/UTC", "etc/mtab": "../proc/self/mounts"}
     links |= {"usr/bin/awk": "mawk", "usr/bin/which": "which.debianutils", "var/run": "/run", "var/lock": "/run/lock"}
+    links |= {name: target for name, target in _ALTERNATIVES.items() if os.path.lexists((tree / name).parent / target)}
     for name, target in links.items():
         path = _at(tree, name)
         if path.is_dir() and not path.is_symlink():

@@ -1,0 +1,1 @@
+"""The layers below every environment: from pinned Debian packages, or from a registry by digest."""
