@@ -13,22 +13,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from envbuild.errors import BaseError
+from envbuild.errors import BaseError, PlanError
 from envbuild.settings import Settings
 
 from . import atomic
-from .activation import activation_variables
-from .base import Base
-from .fetch import fetch
+from .bases.base import Base
 from .image import Image, Layer, make_image
 from .lock import Lock, lock_digest
 from .log import BuildLog
-from .pack import PACKER_VERSION, files_of, piece_key
-from .package import Package, read_package
-from .pieces import NAME_LENGTH, build_layers, find_python, layer_digest
+from .packing.activation import ACTIVATION_SCRIPTS, activation_variables
+from .packing.link_scripts import run_link_scripts
+from .packing.pack import PACKER_VERSION, adapts_to_python, files_of, piece_key
+from .packing.package import Package, read_package
+from .packing.pieces import NAME_LENGTH, build_layers, find_python, layer_digest
 from .plan import PREFIX, Plan, environment_id, plan_layers
-from .sandbox import RootFilesystem
+from .platforms import can_execute
+from .rebuild import fetch_or_build
+from .sandbox.command import RootFilesystem
 from .store import Store
+
+LEFT_OUT = "dev.envbuild.left-out"
+"""The label and annotation of an image that lacks what only its own platform could have made."""
 
 _META_TIME = 315532800
 """1980-01-01 for the files that we write ourselves: their content says everything."""
@@ -44,6 +49,10 @@ class Build:
     packages: int
     packed: int
     """How many of the packages were not there from earlier builds."""
+    created: int
+    """The image's time, in seconds since 1970."""
+    licenses: Mapping[str, str]
+    """sha256 (hex) of each package -> its licence, as it states it."""
 
 
 def build(
@@ -59,37 +68,78 @@ def build(
     Raises:
         FetchError, PackageError, PlanError, SandboxError, StoreError: as the stages say.
     """
-    if base.tree.stat().st_uid != os.geteuid():
-        raise BaseError(f"{base.tree} belongs to another user; set ENVBUILD_HOME to a folder of your own")
-    identity, ingredients = environment_id(lock, base.diff_id, variables, PACKER_VERSION)
-    log.log("plan", f"environment {identity}, base {base.name}:{base.version} {base.diff_id}")
+    if base.trees[0].stat().st_uid != os.geteuid():
+        raise BaseError(f"{base.trees[0]} belongs to another user; set ENVBUILD_HOME to a folder of your own")
+    identity, ingredients = identify(lock, variables, base, settings)
+    log.log("plan", f"environment {identity}, base {base.name}:{base.version} {base.identity}")
     with log.stage("fetch"):
-        files = fetch(lock.packages, settings.home / "packages", log, settings)
+        files = fetch_or_build(lock, base, settings, log)
     with log.stage("plan"):
         packages = [read_package(package, files[package.sha256]) for package in lock.packages]
-        plan = plan_layers(packages)
+        plan = plan_layers(packages, len(base.layers), allowed_scripts=settings.allow_scripts)
+        _refuse_foreign_scripts(packages, lock.platform)
         _log_plan(plan, log)
     with log.stage("pack"):
         pieces = build_layers(plan, base, settings, log)
     with log.stage("image"):
-        bottom = Layer(base.diff_id, base.size, base.tree.name, f"base {base.name}:{base.version}", ())
-        top = _environment_layer(packages, identity, settings)
-        layers = (bottom, *pieces.layers, top)
+        below = (*base.layers, *pieces.layers)
         store = Store(settings.home)
+        top = _environment_layer(packages, identity, settings)
+        layers = (*below, *_script_layer(packages, below, identity, store, settings, log), top)
         root = RootFilesystem(tuple(store.tree(layer) for layer in layers))
-        env = {**activation_variables(packages, root, settings, log), **dict(variables)}
+        left_out = _left_out(packages, lock.platform)
+        if left_out:
+            log.say(f"{lock.platform} cannot be executed here, so its image is without {left_out}")
+            labels = {**labels, LEFT_OUT: left_out}
+        activated = {} if left_out else activation_variables(packages, root, settings, log)
+        env = {**activated, **dict(variables)}
         image = make_image(
             layers,
             lock.platform,
             _created(packages),
             env,
-            {"dev.envbuild.environment": identity, "dev.envbuild.lock": lock_digest(lock), **labels},
+            {
+                "dev.envbuild.environment": identity,
+                "dev.envbuild.lock": lock_digest(lock),
+                **_marks(packages),
+                **labels,
+            },
+            base.env,
         )
         store.add(image)
         for layer in layers:
             log.log("image", f"{layer.diff_id}  {layer.size:>12}  {layer.title}")
     log.log("image", f"manifest {image.digest}, config {image.config_digest}")
-    return Build(identity, ingredients, image, len(packages), pieces.packed)
+    licenses = {package.locked.sha256: package.license for package in packages}
+    return Build(identity, ingredients, image, len(packages), pieces.packed, _created(packages), licenses)
+
+
+def identify(
+    lock: Lock, variables: Sequence[tuple[str, str]], base: Base, settings: Settings
+) -> tuple[str, dict[str, object]]:
+    """The environment id that `build` would give, and what it is made of."""
+    return environment_id(lock, base.identity, variables, PACKER_VERSION, settings.allow_scripts)
+
+
+def _refuse_foreign_scripts(packages: Sequence[Package], platform: str) -> None:
+    names = sorted(package.locked.name for package in packages if package.link_scripts)
+    if names and not can_execute(platform):
+        raise PlanError(
+            f"the scripts of {', '.join(names)} are programs of {platform}, which this machine cannot execute; "
+            "register on such a machine, or leave them out"
+        )
+
+
+def _left_out(packages: Sequence[Package], platform: str) -> str:
+    """What of an image needs programs of its own to run, when they cannot: a few words, empty for nothing."""
+    if can_execute(platform):
+        return ""
+    parts = []
+    if any(adapts_to_python(package) for package in packages):
+        parts.append("compiled Python files (.pyc)")
+    if any(path.path.startswith(ACTIVATION_SCRIPTS) for package in packages for path in package.paths):
+        parts.append("the variables that activation scripts would set")
+    return " and ".join(parts)
 
 
 def _log_plan(plan: Plan, log: BuildLog) -> None:
@@ -125,6 +175,32 @@ def _environment_layer(packages: Sequence[Package], identity: str, settings: Set
                 _write_meta(tree, records)
     diff_id, size = layer_digest(trees, name)
     return Layer(diff_id, size, name, "environment", ())
+
+
+def _script_layer(
+    packages: Sequence[Package], below: Sequence[Layer], identity: str, store: Store, settings: Settings, log: BuildLog
+) -> tuple[Layer, ...]:
+    """The layer with what allowed link scripts made; none when no package has any."""
+    names = [package.locked.name for package in packages if package.link_scripts]
+    if not names:
+        return ()
+    name = hashlib.sha256(f"{identity}\nscripts".encode()).hexdigest()[:NAME_LENGTH]
+    with atomic.key_lock(store.trees, name):
+        if not (store.trees / name).is_dir():
+            root = RootFilesystem(tuple(store.tree(layer) for layer in below))
+            with atomic.new_folder(store.trees / name) as tree:
+                run_link_scripts(packages, root, settings, log, tree)
+    diff_id, size = layer_digest(store.trees, name)
+    return (Layer(diff_id, size, name, f"link scripts of {', '.join(sorted(names))}", ()),)
+
+
+def _marks(packages: Sequence[Package]) -> dict[str, str]:
+    """Labels of an image that cannot be promised to come out the same again."""
+    scripts = sorted(package.locked.name for package in packages if package.link_scripts)
+    built = sorted(package.locked.name for package in packages if package.locked.built)
+    marks = {"dev.envbuild.link-scripts": " ".join(scripts), "dev.envbuild.built-from-source": " ".join(built)}
+    found = {name: value for name, value in marks.items() if value}
+    return {"dev.envbuild.reproducible": "false", **found} if found else {}
 
 
 def _write_meta(tree: Path, records: Mapping[str, Mapping[str, object]]) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from envbuild.errors import PlanError
 
 from .lock import Lock
-from .package import Package
+from .packing.package import Package
+from .platforms import can_execute
 
 LAYOUT_VERSION = 1
 SINGLES = 48
@@ -44,7 +45,11 @@ class Plan:
 
 
 def environment_id(
-    lock: Lock, base_diff_id: str, variables: Sequence[tuple[str, str]], packer_version: int
+    lock: Lock,
+    base_diff_id: str,
+    variables: Sequence[tuple[str, str]],
+    packer_version: int,
+    allowed_scripts: Sequence[str] = (),
 ) -> tuple[str, dict[str, object]]:
     """`sha256:<hex>` that answers "is this the same environment?", and the ingredients it was made of."""
     ingredients: dict[str, object] = {
@@ -56,18 +61,30 @@ def environment_id(
         "layout_version": LAYOUT_VERSION,
         "packer_version": packer_version,
     }
+    scripts = sorted({package.name for package in lock.packages} & set(allowed_scripts))
+    if scripts:
+        ingredients["allowed_scripts"] = scripts
+    if not can_execute(lock.platform):
+        ingredients["executed"] = False  # what had to be left out makes another image
     text = json.dumps(ingredients, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}", ingredients
 
 
-def plan_layers(packages: Sequence[Package], base_layers: int = 1) -> Plan:
-    """Lay `packages` out.
+def joint_identity(identities: Sequence[str]) -> str:
+    """The environment id of an environment of several platforms, out of theirs; of one platform its own."""
+    if len(identities) == 1:
+        return identities[0]
+    return f"sha256:{hashlib.sha256(json.dumps(list(identities)).encode()).hexdigest()}"
+
+
+def plan_layers(packages: Sequence[Package], base_layers: int = 1, allowed_scripts: Sequence[str] = ()) -> Plan:
+    """Lay `packages` out; those named in `allowed_scripts` may run scripts at installation.
 
     Raises:
         PlanError: a package wants a script run at installation, a path lies below another package's link, one path
             is a file and a folder at once, or there are too many layers.
     """
-    _refuse_link_scripts(packages)
+    _refuse_link_scripts(packages, allowed_scripts)
     by_size = sorted(packages, key=lambda each: (-each.size, each.locked.name, each.locked.build, each.locked.manager))
     singles = by_size[:SINGLES]
     bins: dict[int, list[Package]] = {}
@@ -79,7 +96,8 @@ def plan_layers(packages: Sequence[Package], base_layers: int = 1) -> Plan:
         )
         for number in sorted(bins)
     ]
-    total = base_layers + len(layers) + 1
+    scripts = any(package.link_scripts for package in packages)
+    total = base_layers + len(layers) + scripts + 1
     if total > MAX_LAYERS:
         raise PlanError(f"the image would have {total} layers, Docker Engine takes {MAX_LAYERS}; use a base with fewer")
     return Plan(tuple(layers), (*_size_notes(packages), *_collisions(layers)))
@@ -94,13 +112,20 @@ def _title(package: Package) -> str:
     return f"{package.locked.name} {package.locked.version}"
 
 
-def _refuse_link_scripts(packages: Sequence[Package]) -> None:
+def _refuse_link_scripts(packages: Sequence[Package], allowed: Sequence[str]) -> None:
     for package in packages:
-        if package.link_scripts:
+        name = package.locked.name
+        early = [script for script in package.link_scripts if script.endswith("-pre-link.sh")]
+        if early:
+            raise PlanError(
+                f"package {package.locked.filename} wants to run {early[0]} before it is installed, which conda itself "
+                "has given up; choose another build of it, or leave it out"
+            )
+        if package.link_scripts and name not in allowed:
             raise PlanError(
                 f"package {package.locked.filename} wants to run {', '.join(package.link_scripts)} at installation; "
-                "envbuild runs no package scripts, because their result is not reproducible. "
-                "Choose another build of it, or leave it out"
+                "what that gives is not reproducible, so it is refused. Choose another build of it, leave it out, or "
+                f"allow it: --allow-script {name}, or [build] allow-scripts in envbuild.toml"
             )
 
 

@@ -29,6 +29,15 @@ class Reporter(Protocol):
         """Announce work of `total` units (`None` when unknown); `unit` is `B` for bytes or a plural noun."""
 
 
+def size(count: float) -> str:
+    """Bytes for people: `1.4 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
 class _NoTask:
     def advance(self, amount: int) -> None:
         pass

@@ -20,6 +20,7 @@ from typing import Any
 from envbuild.errors import StoreError
 
 from .. import atomic
+from ..file_digest import sha256_of
 from ..report import Reporter
 from .conda_package import tree_size
 from .cpython import CPython, build_python, build_python_abi, build_runtime, find_cpython, find_runtime, subdir
@@ -28,7 +29,7 @@ from .elf import SYSTEM_LIBRARIES
 from .recipe import ChannelRecipe, PackageRecipe, read_recipe
 from .wheel import build_wheel
 
-BUILDER_VERSION = 3
+BUILDER_VERSION = 4
 """Raise it when the same ingredients would give other bytes."""
 
 _STATE = ".envbuild"
@@ -161,7 +162,7 @@ class _Build:
         seen = [stat.st_size, stat.st_mtime_ns]
         record = self.state["wheels"].get(wheel.name)
         if not record or record["seen"] != seen:
-            record = self.state["wheels"][wheel.name] = {"seen": seen, "sha256": _sha256(wheel)}
+            record = self.state["wheels"][wheel.name] = {"seen": seen, "sha256": sha256_of(wheel)}
         return str(record["sha256"])
 
     def _remove_others(self) -> None:
@@ -246,11 +247,3 @@ def _has_size(file: Path, size: int) -> bool:
         return file.stat().st_size == size
     except OSError:
         return False
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -23,7 +23,7 @@ from .conda_package import PLACEHOLDER, Package, write_package
 
 _GLIBC = re.compile(r"^(linux-vdso|ld-linux[-\w]*|lib(c|m|pthread|dl|rt|util|resolv|anl))\.so")
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "turtledemo", "tkinter", "ensurepip"}
-_LEFT_OUT |= {"__pycache__"}
+_LEFT_OUT |= {"__pycache__", "EXTERNALLY-MANAGED"}  # an environment is pip's to change (PEP 668 keeps it off Debian's)
 _LEFT_OUT_MODULE = re.compile(r"^(_tkinter|_dbm|_gdbm|nis|_test\w*|_ctypes_test|_xx\w*|xx\w*)\.")
 _LEFT_OUT_FILE = (".a", ".o", ".pyc", ".exe")
 _FILES_PER_COMPILER = 400

@@ -1,12 +1,15 @@
 """What a lock file keeps, and that a damaged one ends in one sentence."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envbuild.builder.lock import Lock, LockedPackage, is_lock_file, read_lock, without_credentials, write_lock
+from envbuild.builder.lock import Built, Lock, LockedPackage, is_lock_file, read_lock, without_credentials, write_locks
 from envbuild.errors import LockError
 
 SIX = LockedPackage(
@@ -44,7 +47,7 @@ def entry(manager: str = "conda", url: str = SIX.url, sha256: str = SIX.sha256) 
 
 def test_a_lock_read_back_equals_the_lock_written(tmp_path: Path) -> None:
     file = tmp_path / "conda-lock.yml"
-    write_lock(LOCK, file)
+    write_locks((LOCK,), file)
     assert read_lock(file) == LOCK
     assert is_lock_file(file)
 
@@ -54,7 +57,7 @@ def test_credentials_never_reach_the_file(tmp_path: Path) -> None:
     secret = LockedPackage(
         **{**SIX.__dict__, "url": "https://me:hunter2@example.test/ch/noarch/six-1.17.0-pyhd_0.conda"}
     )
-    write_lock(Lock("linux-64", ("https://me:hunter2@example.test/ch",), (secret,)), file)
+    write_locks((Lock("linux-64", ("https://me:hunter2@example.test/ch",), (secret,)),), file)
     assert "hunter2" not in file.read_text()
     assert without_credentials("https://example.test/t/tk-1/ch") == "https://example.test/ch"
 
@@ -95,9 +98,53 @@ def test_a_damaged_or_hostile_lock_is_one_sentence(tmp_path: Path, text: str, se
         read_lock(file)
 
 
+@pytest.mark.parametrize("secret", ["ann:s3cret@h.test", "h.test/t/s3cret"])
+def test_credentials_in_a_lock_of_somebody_else_go_no_further(tmp_path: Path, secret: str) -> None:
+    file = tmp_path / "conda-lock.yml"
+    file.write_text(entry(url=f"https://{secret}/ch/noarch/six-1-0.conda"))
+    (package,) = read_lock(file).packages
+    assert package.url == "https://h.test/ch/noarch/six-1-0.conda"
+    file.write_text(entry(url=f"ftp://{secret}/ch/noarch/six-1-0.conda"))
+    with pytest.raises(LockError) as caught:
+        read_lock(file)
+    assert "s3cret" not in str(caught.value)
+
+
+WHEEL = {"name": "a", "version": "1", "url": "https://h.test/a-1-py3-none-any.whl", "sha256": "0" * 64}
+GIT = {"tag": "v1", "distance": 0, "commit": "0" * 40, "date": "2020-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"requires": [{**WHEEL, "sha256": "../../x"}]}, "a has no sha256"),
+        ({"requires": [{**WHEEL, "url": "https://h.test/..%2Fa.whl"}]}, "a has the file name"),
+        ({"requires": [{**WHEEL, "url": "/etc/a-1-py3-none-any.whl"}]}, "expected http, https or file"),
+        ({"subdirectory": "../../home"}, "leads out of its source"),
+        ({"subdirectory": "/etc"}, "leads out of its source"),
+        ({"described": {**GIT, "tag": "v1\nnode: x"}}, "of the wrong kind"),
+        ({"described": {**GIT, "commit": 5}}, "of the wrong kind"),
+        ({"described": {**GIT, "distance": "1"}}, "of the wrong kind"),
+    ],
+)
+def test_what_a_lock_says_of_a_build_is_checked(tmp_path: Path, said: dict[str, Any], sentence: str) -> None:
+    built = {"wheel": "six-1-py3-none-any.whl", "source_sha256": "0" * 64, "requires": [], "described": None}
+    package = LockedPackage(
+        "pip", "six", "1", "https://h.test/six-1.tar.gz", "1" * 64, built=Built("six-1-py3-none-any.whl", "0" * 64)
+    )
+    file = tmp_path / "conda-lock.yml"
+    write_locks((Lock("linux-64", (), (package,)),), file)
+    document = yaml.safe_load(file.read_text())
+    extras = {"built": {"six": {"sha256": "1" * 64, **built, **said}}}
+    document["metadata"]["custom_metadata"] = {"envbuild:linux-64": json.dumps(extras)}
+    file.write_text(yaml.safe_dump(document))
+    with pytest.raises(LockError, match=sentence):
+        read_lock(file)
+
+
 def test_another_platform_is_named(tmp_path: Path) -> None:
     file = tmp_path / "conda-lock.yml"
-    write_lock(LOCK, file)
+    write_locks((LOCK,), file)
     with pytest.raises(LockError, match="locks nothing for linux-aarch64; it has linux-64"):
         read_lock(file, "linux-aarch64")
 

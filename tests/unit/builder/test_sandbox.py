@@ -1,20 +1,18 @@
 """The bubblewrap command line, the merged folder, and what bubblewrap's status lines mean."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from envbuild.builder.sandbox import (
-    Bubblewrap,
-    Mount,
-    RootFilesystem,
-    command,
-    exit_code,
-    find_bubblewrap,
-    fits_overlay,
-    merge_trees,
-    merged_folder,
-)
+from envbuild.builder.sandbox import guard
+from envbuild.builder.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
+from envbuild.builder.sandbox.command import Mount, RootFilesystem, command, fits_overlay
+from envbuild.builder.sandbox.merge import merge_trees, merged_folder
+from envbuild.builder.sandbox.run import exit_code
 from envbuild.errors import SandboxError
 from envbuild.settings import Settings
 
@@ -71,13 +69,15 @@ def test_more_than_a_page_of_mount_options_does_not_fit() -> None:
 
 
 def test_a_merged_root_binds_folders_and_repeats_links(tmp_path: Path) -> None:
-    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr/lib").mkdir(parents=True)
     (tmp_path / "tmp").mkdir()
+    (tmp_path / "mnt").mkdir()
     (tmp_path / "bin").symlink_to("usr/bin")
     line = command(OLD, ROOT, env={}, merged=tmp_path)
     assert "--overlay-src" not in line
     assert after(line, "--symlink", 2) == [["usr/bin", "/bin"]]
     assert after(line, "--ro-bind", 2) == [[str(tmp_path / "usr"), "/usr"]]
+    assert after(line, "--dir", 1) == [["/mnt"]]
 
 
 def test_of_two_equal_paths_the_later_tree_s_stays(tmp_path: Path) -> None:
@@ -120,3 +120,13 @@ def test_only_an_exit_code_line_proves_that_the_command_ran(status: bytes, code:
 def test_a_bubblewrap_that_does_not_work_is_named(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match=r"/absent/bwrap: No such file or directory.*Install bubblewrap"):
         find_bubblewrap(Settings(home=tmp_path, bwrap="/absent/bwrap"))
+
+
+def test_the_guard_sees_its_sandbox_end_where_whoever_started_us_ignores_children() -> None:
+    """An ignored SIGCHLD is inherited by all programs below: no child can be waited for then, and none is announced."""
+    line = [sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), "0", "", "/bin/sh", "-c", "exit 3"]
+    with subprocess.Popen(line, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)) as process:
+        try:
+            assert process.wait(timeout=300) == 3
+        finally:
+            process.kill()
