@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from envbuild.builder import atomic
 from envbuild.builder.report import Reporter
-from envbuild.errors import SnapshotError, StoreError
+from envbuild.errors import NotFound, SnapshotError, StoreError
 from envbuild.settings import SnapshotLimits
+
+from .content import Unsteady, keep_file
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -85,6 +86,23 @@ def take_snapshot(source: Path, home: Path, limits: SnapshotLimits, reporter: Re
         atomic.write_file(home / "snapshots" / f"{snapshot.id}.json", listing)
     except OSError as error:
         raise StoreError(f"the snapshot of {source} cannot be kept: {error.strerror or error}") from error
+    return snapshot
+
+
+def load_snapshot(snapshot_id: str, home: Path) -> Snapshot:
+    """The snapshot that was kept as `snapshot_id`.
+
+    Raises:
+        NotFound: it is gone, or one of its files is.
+    """
+    try:
+        listing = json.loads((home / "snapshots" / f"{snapshot_id}.json").read_bytes())
+        snapshot = Snapshot(snapshot_id, tuple(SnapshotFile(**file) for file in listing))
+    except (OSError, ValueError, TypeError):
+        raise NotFound(f"the snapshot {snapshot_id[:12]} is not kept any more; run the source folder again") from None
+    for file in snapshot.files:
+        if not (home / "snapshots" / "files" / file.sha256).is_file():
+            raise NotFound(f"the snapshot {snapshot_id[:12]} has lost {file.path}; run the source folder again")
     return snapshot
 
 
@@ -163,16 +181,10 @@ def _check_limits(source: Path, found: Sequence[tuple[str, int]], limits: Snapsh
 def _keep(source: Path, path: str, home: Path) -> SnapshotFile:
     """Read one file, and keep its content when it is new."""
     for _ in range(_TRIES):
-        before = os.stat(source / path)
-        data = (source / path).read_bytes()
-        after = os.stat(source / path)
-        if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, len(data)):
-            break
-    else:
-        raise SnapshotError(f"{source / path} keeps changing while it is read; stop what writes it, or ignore it")
-    sha256 = hashlib.sha256(data).hexdigest()
-    kept = home / "snapshots" / "files" / sha256
-    if not kept.exists():
-        atomic.write_file(kept, data)
-    mode = 0o755 if stat.S_IMODE(after.st_mode) & 0o100 else 0o644
-    return SnapshotFile(path, mode, len(data), sha256)
+        try:
+            content = keep_file(source / path, home / "snapshots" / "files")
+        except Unsteady:
+            continue
+        mode = 0o755 if os.stat(source / path).st_mode & 0o100 else 0o644
+        return SnapshotFile(path, mode, content.size, content.sha256)
+    raise SnapshotError(f"{source / path} keeps changing while it is read; stop what writes it, or ignore it")

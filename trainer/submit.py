@@ -1,53 +1,51 @@
-"""A request in, the record of a finished run out: snapshot -> record -> target -> final record.
+"""A request in, a queued run out: the checks, the snapshot, the record.
 
-Inside the job:  /envbuild/code  the snapshot, writable, the working folder and sys.path[0]
-                 /envbuild/run   what the job adds to its record: metrics.jsonl, images/, outputs/
-                 /envbuild/py    the capture, on PYTHONPATH for this command only; the image is not touched
-                 /envbuild/data/NAME  each mount, read-only
+    RunRequest -> checks -> Snapshot -> run.json (Queued) -> supervise, here or in the background
+
+Whatever can be found out before anything is copied is an error here, and then nothing is recorded.
 """
 
 import difflib
-import os
-import platform
 import re
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envbuild.builder import atomic
+from envbuild.builder.home_lock import sharing
 from envbuild.builder.report import Reporter
-from envbuild.builder.sandbox import Mount, RootFilesystem
-from envbuild.errors import InputError, SnapshotError
+from envbuild.errors import InputError, NotFound, SnapshotError
 from envbuild.settings import Settings
 
-from .run import RunRecord, create_run, now, process_start, update_run
-from .snapshot import Snapshot, materialise, take_snapshot
-from .targets import Job, Target, find_target
-
-CODE = "/envbuild/code"
-RUN = "/envbuild/run"
-CAPTURE = "/envbuild/py"
-DATA = "/envbuild/data"
-
-_PYTHON = "/opt/env/bin/python"
-_JOB_FILES = Path(__file__).resolve().parent / "job"
+from .compose import PYTHON, expand
+from .data import DataVersion, load_data
+from .git import read_git
+from .parameters import change_arguments, parse_parameters
+from .run import RunRecord, create_run, update_run
+from .snapshot import Snapshot, load_snapshot, take_snapshot
+from .targets import find_target
 
 
 @dataclass(frozen=True)
 class EnvironmentForRun:
-    """What a run needs to know of a registered environment."""
+    """The registered environment that a run uses."""
 
     name: str
     version: int
     image_digest: str
-    root: RootFilesystem
-    env: Mapping[str, str]
-    """The variables of the image's config."""
-    build_log: Path | None
+
+
+@dataclass(frozen=True)
+class EnvironmentToBuild:
+    """An environment that the run's supervisor registers (quickly, when it is known) while the run is Preparing."""
+
+    name: str
+    kind: str
+    """`file`, or `conda` for a conda environment of this machine."""
+    source: str
+    """The file's absolute path, or the conda environment's name."""
 
 
 @dataclass(frozen=True)
@@ -59,69 +57,152 @@ class RunRequest:
     """Relative to `source`."""
     arguments: tuple[str, ...]
     experiment: str
-    environment: EnvironmentForRun
-    mounts: tuple[tuple[str, Path], ...]
-    network: bool
-    cpus: int | None
-    memory: int | None
+    environment: EnvironmentForRun | EnvironmentToBuild
+    mounts: tuple[tuple[str, Path], ...] = ()
+    """What the job sees read-only at /envbuild/data/NAME."""
+    data: tuple[tuple[str, str], ...] = ()
+    """The name that the job knows it by, and `NAME[:VERSION]`, of each data set."""
+    network: bool = True
+    cpus: int | None = None
+    memory: int | None = None
     """Bytes."""
-    shm_size: int
+    shm_size: int = 2 << 30
     """Bytes."""
-    target: str
+    gpus: str = ""
+    """`all`, a number of GPUs, or their ids separated by commas."""
+    target: str = "local"
+    timeout: float | None = None
+    """Seconds that the job may take."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of the job, beside those of the image."""
 
 
-def submit(
-    request: RunRequest, settings: Settings, reporter: Reporter, follow: Callable[[bytes], None] | None
-) -> RunRecord:
-    """Run `request` to its end; `follow` receives the log as it grows.
+def submit(request: RunRequest, settings: Settings, reporter: Reporter) -> RunRecord:
+    """Check `request`, keep a snapshot of its source, and record the run as Queued.
 
     Raises:
-        SnapshotError: the source folder or the script is not usable; nothing is recorded then.
-        SandboxError: the job could not be started; the record says Failed.
+        SnapshotError: the source folder or the script is not usable.
+        InputError: the target, a mount or the experiment's name cannot be right, or there are no such GPUs.
     """
-    target = find_target(request.target, settings)
+    find_target(request.target, settings).check(request.gpus)
+    _check_limits(request)
     _check_script(request)
+    names = [name for name, _ in (*request.mounts, *request.data)]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{name!r} names two mounts of one run; give one of them another name")
+    command = [PYTHON, request.script, *expand(request.arguments, names)]
+    with sharing(settings.home, reporter):  # nothing is recorded yet of what the snapshot keeps
+        return _submit(request, command, settings, reporter)
+
+
+def _submit(request: RunRequest, command: Sequence[str], settings: Settings, reporter: Reporter) -> RunRecord:
+    data = {name: _data(load_data(settings.home, reference)) for name, reference in request.data}
     begin = time.monotonic()
     snapshot = take_snapshot(request.source, settings.home, settings.snapshot, reporter)
-    run = create_run(settings.home, request.experiment, _first_record(request, snapshot))
-    work = settings.home / "scratch" / f"run-{run.run_id}"
-    try:
-        return _run(run, request, snapshot, target, work, settings, follow, begin)
-    except BaseException as error:
-        state = "Canceled" if isinstance(error, KeyboardInterrupt) else "Failed"
-        update_run(run, state=state, ended=now(), error=str(error) or type(error).__name__)
-        raise
-    finally:
-        atomic.remove_tree(work)
+    _check_outputs(snapshot, request.source)
+    git = read_git(request.source)
+    document = {
+        "script": request.script,
+        "arguments": list(request.arguments),
+        "parameters": parse_parameters(request.arguments),
+        "command": list(command),
+        "environment": request.environment.__dict__,
+        "variables": dict(request.variables),
+        "snapshot": {"id": snapshot.id, "files": len(snapshot.files), "size": snapshot.size},
+        "source": str(request.source.resolve()),
+        "mounts": {name: str(path) for name, path in request.mounts},
+        "data": data,
+        "target": request.target,
+        "network": request.network,
+        "limits": {
+            "cpus": request.cpus, "memory": request.memory, "shm_size": request.shm_size, "timeout": request.timeout,
+            **({"gpus": request.gpus} if request.gpus else {}),
+        },
+        "tags": dict(request.tags),
+        "git": git.record() if git else None,
+        "seconds": {"snapshot": round(time.monotonic() - begin, 3)},
+    }  # fmt: skip
+    run = _record(settings.home, request.experiment, document, snapshot)
+    if git and git.diff:
+        run.diff_file.write_bytes(git.diff)
+    return run
 
 
-def _run(
-    run: RunRecord, request: RunRequest, snapshot: Snapshot, target: Target, work: Path, settings: Settings,
-    follow: Callable[[bytes], None] | None, begin: float,
-) -> RunRecord:  # fmt: skip
-    process = {"pid": os.getpid(), "start": process_start(os.getpid())}
-    run = update_run(run, state="Preparing", process=process)
-    materialise(snapshot, settings.home, work / "code")
-    shutil.copyfile(settings.home / "snapshots" / f"{snapshot.id}.json", run.folder / "snapshot.json")
-    if request.environment.build_log and request.environment.build_log.is_file():
-        shutil.copyfile(request.environment.build_log, run.folder / "20_image_build_log.txt")
-    job = _job(run, request, work)
-    prepared = time.monotonic()
-    running: list[RunRecord] = []
+def default_experiment(source: Path, settings: Settings) -> str:
+    """The project's name, or the name of the folder that holds `source`."""
+    folder = settings.project or source.absolute().resolve().parent
+    name = settings.project_name or folder.name or "default"
+    return re.sub(r"[^\w-]", "-", name).lstrip("-_") or "default"
 
-    def started(pid: int) -> None:
-        changes = {"state": "Running", "started": now(), "sandbox_pid": pid}
-        running.append(update_run(run, **changes))
 
-    outcome = target.run(job, started, follow)
-    state = "Canceled" if outcome.canceled else "Completed" if outcome.exit_code == 0 else "Failed"
-    return update_run(
-        running[0] if running else run,
-        state=state,
-        ended=now(),
-        exit_code=outcome.exit_code,
-        seconds={"prepare": round(prepared - begin, 3), "run": round(time.monotonic() - prepared, 3)},
+def resubmit(run: RunRecord, changes: Sequence[str], settings: Settings) -> RunRecord:
+    """Record a new run of what `run` ran: the same image, snapshot, mounts and limits; `changes` replace arguments.
+
+    Raises:
+        NotFound: the snapshot is gone.
+        InputError: an argument names no mount of the run, or there are no such GPUs any more.
+    """
+    old = run.document
+    find_target(old["target"], settings).check((old.get("limits") or {}).get("gpus") or "")
+    snapshot = load_snapshot(old["snapshot"]["id"], settings.home)
+    for described in (old.get("data") or {}).values():
+        _check_data(described, settings.home)
+    for name, path in (old.get("mounts") or {}).items():
+        if not Path(path).exists():
+            raise InputError(f"{path}, which {run.run_id} mounted as {name!r}, does not exist any more")
+    arguments = change_arguments(old["arguments"], changes)
+    kept = (
+        "script",
+        "environment",
+        "variables",
+        "snapshot",
+        "source",
+        "mounts",
+        "data",
+        "target",
+        "network",
+        "limits",
+        "git",
     )
+    document = {
+        **{key: old[key] for key in kept if key in old},
+        "arguments": list(arguments),
+        "parameters": parse_parameters(arguments),
+        "command": [PYTHON, old["script"], *expand(arguments, [*old["mounts"], *(old.get("data") or ())])],
+        "rerun_of": run.run_id,
+    }
+    again = _record(settings.home, run.experiment, document, snapshot)
+    if run.diff_file.is_file():
+        shutil.copyfile(run.diff_file, again.diff_file)
+    return again
+
+
+def _data(data: DataVersion) -> dict[str, Any]:
+    return {"name": data.name, "version": data.version, "digest": data.digest, "path": str(data.content)}
+
+
+def _check_data(described: Mapping[str, Any], home: Path) -> None:
+    reference = f"{described['name']}:{described['version']}"
+    if load_data(home, reference).digest != described["digest"]:
+        raise NotFound(f"{reference} is other data now; the run was of {described['digest']}")
+
+
+def _record(home: Path, experiment: str, document: Mapping[str, Any], snapshot: Snapshot) -> RunRecord:
+    run = create_run(home, experiment, document, supervised=True)
+    try:
+        shutil.copyfile(home / "snapshots" / f"{snapshot.id}.json", run.folder / "snapshot.json")
+    except OSError as error:
+        return update_run(run, state="Failed", reason=f"the snapshot's list cannot be kept: {error.strerror}")
+    return run
+
+
+def _check_limits(request: RunRequest) -> None:
+    limits = {"cpus": request.cpus, "memory": request.memory, "shm_size": request.shm_size, "timeout": request.timeout}
+    for name, value in limits.items():
+        if value is not None and value <= 0:
+            raise InputError(f"a job cannot do with {name} = {value}; give it more than 0, or leave that out")
 
 
 def _check_script(request: RunRequest) -> None:
@@ -138,95 +219,6 @@ def _check_script(request: RunRequest) -> None:
         raise SnapshotError(f"{request.source} holds no {request.script}; {hint}")
 
 
-def _first_record(request: RunRequest, snapshot: Snapshot) -> dict[str, Any]:
-    environment = request.environment
-    return {
-        "script": request.script,
-        "arguments": list(request.arguments),
-        "command": [_PYTHON, request.script, *_expand(request)],
-        "environment": {
-            "name": environment.name,
-            "version": environment.version,
-            "image_digest": environment.image_digest,
-        },
-        "snapshot": {"id": snapshot.id, "files": len(snapshot.files), "size": snapshot.size},
-        "source": str(request.source.resolve()),
-        "mounts": {name: str(path) for name, path in request.mounts},
-        "target": request.target,
-        "network": request.network,
-        "git": _git(request.source),
-        "host": platform.node(),
-        "process": {"pid": os.getpid(), "start": process_start(os.getpid())},
-    }
-
-
-def _expand(request: RunRequest) -> list[str]:
-    """The arguments with `{NAME}` replaced by the path of that mount in the job."""
-    places = {name: f"{DATA}/{name}" for name, _ in request.mounts}
-    for argument in request.arguments:
-        for name in re.findall(r"\{(\w+)\}", argument):
-            if name not in places:
-                known = ", ".join(places) or "none is given"
-                raise InputError(f"{argument!r} names the mount {name!r}; known: {known} (--mount {name}=PATH)")
-    return [re.sub(r"\{(\w+)\}", lambda match: places[match[1]], argument) for argument in request.arguments]
-
-
-def _job(run: RunRecord, request: RunRequest, work: Path) -> Job:
-    user = work / "passwd"
-    # getpass.getuser() and pathlib's home() need a line for whoever the job runs as
-    base = request.environment.root.trees[0] / "etc/passwd"
-    lines = base.read_text() if base.is_file() else "root:x:0:0:root:/root:/bin/bash\n"
-    known = {line.split(":")[2] for line in lines.splitlines() if line.count(":") >= 2}
-    own = "" if str(os.getuid()) in known else f"job:x:{os.getuid()}:{os.getgid()}:job:/tmp:/bin/bash\n"
-    user.write_text(lines + own)
-    mounts = [
-        Mount(work / "code", CODE, writable=True),
-        # of the run's folder a job sees only what it may write: its record and its log are ours
-        Mount(run.metrics_file, f"{RUN}/metrics.jsonl", writable=True),
-        Mount(run.folder / "images", f"{RUN}/images", writable=True),
-        Mount(run.outputs, f"{RUN}/outputs", writable=True),
-        Mount(run.outputs, f"{CODE}/outputs", writable=True),
-        Mount(_JOB_FILES, CAPTURE),
-        Mount(user, "/etc/passwd"),
-        *(Mount(path, f"{DATA}/{name}") for name, path in request.mounts),
-    ]
-    outputs = work / "code" / "outputs"
-    if outputs.is_file():
-        raise SnapshotError(
-            f"{request.source / 'outputs'} is a file, but jobs write into a folder of that name: rename it"
-        )
-    outputs.mkdir(exist_ok=True)
-    env = {
-        **request.environment.env,
-        "HOME": "/tmp",
-        "PYTHONPATH": f"{CAPTURE}:{CODE}",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "ENVBUILD_RUN_DIR": RUN,
-        "ENVBUILD_RUN_ID": run.run_id,
-        "ENVBUILD_EXPERIMENT": run.experiment,
-    }
-    return Job(
-        argv=[_PYTHON, f"{CODE}/{request.script}", *_expand(request)],
-        root=request.environment.root,
-        mounts=mounts,
-        env=env,
-        cwd=CODE,
-        log=run.driver_log,
-        network=request.network,
-        cpus=request.cpus,
-        memory=request.memory,
-        shm_size=request.shm_size,
-    )
-
-
-def _git(source: Path) -> dict[str, Any] | None:
-    """The commit of the source folder and whether it has changes; `None` outside a repository."""
-    try:
-        lines = [
-            subprocess.run(["git", "-C", source, *line], capture_output=True, text=True, check=True, timeout=10).stdout
-            for line in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", "."))
-        ]
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": lines[0].strip(), "dirty": bool(lines[1].strip())}
+def _check_outputs(snapshot: Snapshot, source: Path) -> None:
+    if any(file.path == "outputs" for file in snapshot.files):
+        raise SnapshotError(f"{source / 'outputs'} is a file, but jobs write into a folder of that name: rename it")

@@ -1,15 +1,15 @@
 """Makes `from azureml.core import Run` and `from envbuild import Run` work in an unedited script.
 
 Two finders on sys.meta_path. The last one is asked only for names that nothing installed provides, and serves our own
-`Run`. The first one looks at a single name, azureml.core.run: when the real SDK is installed, the run that it uses
-outside of Azure is changed *in place* once it is loaded. (A subclass in its place would recurse for ever: the SDK's
-__init__ looks its own class up by name when it calls super.)
+`Run`. The first one looks at two names, and changes a little in what is installed once it is loaded. azureml.core.run:
+the run that the real SDK uses outside of Azure is changed *in place*. (A subclass in its place would recurse for ever:
+the SDK's __init__ looks its own class up by name when it calls super.) envbuild: gets the `Run` of a job.
 """
 
 import sys
 
-_HOOK = "azureml.core.run"
-_SERVED = {"azureml": True, "azureml.core": True, _HOOK: False, "envbuild": False}
+_SDK = "azureml.core.run"
+_SERVED = {"azureml": True, "azureml.core": True, _SDK: False, "envbuild": False}
 """Name -> whether it is a package."""
 
 
@@ -53,7 +53,7 @@ class _FirstFinder(object):
     _busy = False
 
     def find_spec(self, name, path=None, target=None):
-        if name != _HOOK or self._busy:
+        if name not in _CHANGES or self._busy:
             return None
         self._busy = True
         try:
@@ -63,15 +63,15 @@ class _FirstFinder(object):
                 spec = finder.find_spec(name, path, target)
                 if spec is not None:
                     if spec.loader is not None:
-                        spec.loader = _PatchingLoader(spec.loader)
+                        spec.loader = _ChangingLoader(spec.loader)
                     return spec
         finally:
             self._busy = False
         return None
 
 
-class _PatchingLoader(object):
-    """Loads the real azureml.core.run, then changes its offline run."""
+class _ChangingLoader(object):
+    """Loads what is installed, then changes it."""
 
     def __init__(self, real):
         self._real = real
@@ -82,7 +82,7 @@ class _PatchingLoader(object):
     def exec_module(self, module):
         self._real.exec_module(module)
         try:
-            _patch(module)
+            _CHANGES[module.__name__](module)
         except Exception as error:
             sys.stderr.write("envbuild: metrics are not captured: %s: %s\n" % (type(error).__name__, error))
 
@@ -90,7 +90,7 @@ class _PatchingLoader(object):
         return getattr(self._real, name)
 
 
-def _patch(module):
+def _change_sdk(module):
     import _envbuild_record
     from _envbuild_run import RunMethods
 
@@ -110,3 +110,12 @@ def _patch(module):
         if name not in ("__module__", "__dict__", "__weakref__", "__doc__"):
             setattr(offline, name, method)
     offline._make = lambda self, run_id: offline(run_id=run_id)
+
+
+def _change_envbuild(module):
+    from _envbuild_run import Run
+
+    module.Run = Run
+
+
+_CHANGES = {_SDK: _change_sdk, "envbuild": _change_envbuild}
