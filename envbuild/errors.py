@@ -65,6 +65,10 @@ class StoreError(EnvbuildError):
     """The store cannot be read or written (a full disk, a changed tree, a missing blob)."""
 
 
+class LayerError(EnvbuildError):
+    """A layer or image from elsewhere is damaged, is not what its digest promises, or holds something refused."""
+
+
 class BaseError(EnvbuildError):
     """A base image cannot be built or found."""
 
@@ -77,5 +81,30 @@ class SnapshotError(InputError):
     """The source folder cannot be taken as a snapshot (too big, a link that leaves it, a missing script)."""
 
 
+class SignatureError(EnvbuildError):
+    """A signature is missing, is not by the key that was named, or is about something else."""
+
+
 class ExportError(EnvbuildError):
-    """An image could not be written to its destination."""
+    """An image or a run could not be written to its destination."""
+
+
+class EngineError(EnvbuildError):
+    """Docker Engine or Podman cannot be reached, refuses something, or has failed."""
+
+
+class EngineAddressError(EngineError):
+    """What was named as an engine's address is none: `--host`, a setting, DOCKER_HOST or a Docker context."""
+
+    exit_code = 2
+
+
+class RegistryError(EnvbuildError):
+    """A registry cannot be reached, refuses us, or holds something else than it said."""
+
+    def __init__(self, message: str, *, status: int | None = None, answer: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status that the registry answered with, where it did."""
+        self.answer = answer
+        """What it said of that, whole and unread: not to be shown."""

@@ -1,19 +1,62 @@
 """Puts the commands together, and turns every error into one sentence and an exit code."""
 
-import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from envbuild import __version__
 from envbuild.errors import EnvbuildError
 
-from . import base, channel, doctor, env, export, register, run_command, runs
+from . import (
+    azureml,
+    base,
+    channel,
+    curated,
+    data,
+    doctor,
+    env,
+    export,
+    gc,
+    import_command,
+    load,
+    pull,
+    push,
+    register,
+    run_command,
+    runs,
+    runs_compare,
+    runs_export,
+    runs_live,
+    runs_metrics,
+    shell,
+    studio,
+    verify,
+)
+
+
+class _Commands(TyperGroup):
+    """Ctrl-C reaches `run` as an Abort: Typer would make an exit code of it, like that of a canceled job."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().make_context(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
 
 app = typer.Typer(
     name="envbuild",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -36,15 +79,30 @@ def _options(
 register.add_to(app)
 run_command.add_to(app)
 export.add_to(app)
+import_command.add_to(app)
+shell.add_to(app)
+push.add_to(app)
+pull.add_to(app)
+studio.add_to(app)
+azureml.add_to(app)
+load.add_to(app)
 doctor.add_to(app)
+gc.add_to(app)
+verify.add_to(app)
+runs_live.add_to(runs.app)
+runs_metrics.add_to(runs.app)
+runs_compare.add_to(runs.app)
+runs_export.add_to(runs.app)
 app.add_typer(env.app, name="env")
 app.add_typer(runs.app, name="runs")
+app.add_typer(data.app, name="data")
 app.add_typer(base.app, name="base")
+app.add_typer(curated.app, name="curated")
 app.add_typer(channel.app, name="channel")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
+    """Run one command line and return its exit code; a reader of its output who has gone is Typer's to see (exit 1)."""
     try:
         code = typer.main.get_command(app).main(args=list(arguments), prog_name="envbuild", standalone_mode=False)
     except EnvbuildError as error:
@@ -52,18 +110,16 @@ def run(arguments: Sequence[str]) -> int:
         if error.log:
             sys.stderr.write(f"The log tells more: {error.log}\n")
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
+    except TyperException as error:
+        message = error.format_message()
+        if message.startswith("Usage: "):  # a group of commands named alone: its help
+            typer.echo(message, err=True)
+        else:
+            _complain(message)
         return 2
-    except click.ClickException as error:
-        _complain(error.format_message())
-        return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted; nothing is half done, run the same command again to go on")
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
         return 1

@@ -25,6 +25,8 @@ def doctor(as_json: output.Json = False) -> None:
         "home": str(settings.home),
         "free": output.size(_free(settings)),
         "sandbox": _sandbox(settings),
+        "container engine": _engine(),
+        "gpus": _gpus(settings),
         "debian packages": "apt-get found"
         if shutil.which("apt-get")
         else "no apt-get: the embedded base cannot be built",
@@ -50,7 +52,7 @@ def _free(settings: Settings) -> int:
 
 
 def _sandbox(settings: Settings) -> str:
-    from envbuild.builder.sandbox import find_bubblewrap
+    from envbuild.builder.sandbox.bubblewrap import find_bubblewrap
 
     try:
         found = find_bubblewrap(settings)
@@ -58,3 +60,30 @@ def _sandbox(settings: Settings) -> str:
         return f"not usable: {error}"
     version = ".".join(map(str, found.version))
     return f"bubblewrap {version} at {found.path} ({'overlay' if found.overlay else 'merged folders'})"
+
+
+def _gpus(settings: Settings) -> str:
+    """Those that `--gpus` can give to jobs on the target `local`."""
+    from envbuild.trainer.targets import gpu_specifications
+    from envbuild.trainer.targets.gpus import gpu_names
+
+    try:
+        folders = gpu_specifications("local", settings)
+        names = gpu_names(folders)
+    except EnvbuildError as error:
+        return f"not usable: {error}"
+    return ", ".join(names) or f"none: no CDI specification in {' or '.join(map(str, folders))} names one"
+
+
+def _engine() -> str:
+    """Docker Engine or Podman; only `load` and the Docker target need one."""
+    from envbuild.builder.publish.engine import find_engine
+
+    try:
+        engine = find_engine()
+    except EnvbuildError as error:
+        return f"none: {error}"
+    store = "containerd's image store" if engine.containerd else f"storage {engine.storage}"
+    partial = "only missing layers are sent" if engine.takes_partial_archives else "every layer is sent"
+    rootless = ", without root" if engine.rootless else ""
+    return f"{engine.product} {engine.version} at {engine.host} (from {engine.origin}), {store}{rootless}; {partial}"

@@ -1,4 +1,4 @@
-"""`envbuild export NAME[:VERSION] oci:DIR`"""
+"""`envbuild export NAME[:VERSION] oci-archive:FILE | docker-archive:FILE | oci:DIR`"""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,30 +10,41 @@ from envbuild.settings import load_settings
 
 from . import output
 
+_KINDS = ("oci-archive", "docker-archive", "oci")
+
 
 def add_to(app: typer.Typer) -> None:
-    app.command(epilog="Example: envbuild export pytorch-env oci:image && skopeo inspect oci:image:1")(export)
+    app.command(epilog="Example: envbuild export pytorch-env oci-archive:pytorch.tar --with-packages")(export)
 
 
 def export(
     reference: Annotated[str, typer.Argument(metavar="NAME[:VERSION]")],
-    destination: Annotated[str, typer.Argument(metavar="oci:DIR", help="Where to write the image.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="KIND:PATH", help="oci-archive:FILE, docker-archive:FILE or oci:DIR.")
+    ],
+    with_packages: Annotated[
+        bool, typer.Option("--with-packages", help="Add all packages, the base's too, to build from without a network.")
+    ] = False,
     as_json: output.Json = False,
 ) -> None:
-    """Write an environment's image for other tools to read."""
-    from envbuild.builder.publish.layout import export_layout
-    from envbuild.builder.store import Store
+    """Write an environment's image, lock and record for other tools, or for `envbuild import` on another machine."""
+    from envbuild.registry.archive import export_environment
     from envbuild.registry.environments import load
 
     kind, _, path = destination.partition(":")
-    if kind != "oci" or not path:
-        raise InputError(f"{destination!r} is no destination; write oci:DIR, for instance oci:image")
+    if kind not in _KINDS or not path:
+        raise InputError(
+            f"{destination!r} is no destination; write oci-archive:FILE, docker-archive:FILE or oci:DIR, "
+            "for instance oci-archive:image.tar"
+        )
+    if with_packages and kind == "docker-archive":
+        raise InputError("a docker-archive holds an image and nothing else; --with-packages needs oci-archive or oci")
     settings = load_settings()
     environment = load(settings.home, reference)
-    store = Store(settings.home)
-    image = environment.image(store)
-    folder = export_layout(image, environment.reference, store, Path(path), output.reporter())
+    done = export_environment(environment, kind, Path(path), settings, output.reporter(), with_packages=with_packages)
     if as_json:
-        output.print_json({"environment": environment.reference, "digest": image.digest, "folder": str(folder)})
+        output.print_json(
+            {"environment": environment.reference, "digest": done.digest, "path": str(path), "tag": done.reference}
+        )
     else:
-        typer.echo(f"{environment.reference}  {image.digest}  oci:{folder}:{environment.version}")
+        typer.echo(f"{environment.reference}  {done.digest}  {kind}:{path}  as {done.reference}")
