@@ -3,30 +3,45 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MADE := $(VENV)/.made
 INSTALLED := $(VENV)/.installed
+DEVELOPED := $(VENV)/.developed
 EXAMPLE := examples/cifar10
 DEMO := .demo
 ENVBUILD_HOME ?= $(CURDIR)/$(DEMO)/home
 ENV ?= $(EXAMPLE)/pytorch-env.yml
-SOURCE ?= src
+SOURCE ?= $(EXAMPLE)/src
 SCRIPT ?= train.py
 JOBS ?= 2
 
-.PHONY: demo test check format-check unit bench lint format types imports clean register run help
+.PHONY: demo test check format-check unit bench bench-capture bench-layers bench-load bench-runs bench-studio bench-versions screenshots lint format types imports clean register run help
 
 help:
 	@echo "make demo              set up, build a local channel, register the example, train, print the metrics"
 	@echo "make test              set up and run every test"
 	@echo "make check             format, lint, types, import rules, unit tests (under a minute)"
 	@echo "make bench             measure against a peer and a physical floor, in one run"
-	@echo "make register ENV=FILE register an environment     make run SOURCE=src SCRIPT=train.py   run a script"
+	@echo "make bench-runs        how long 10,000 runs take to be listed"
+	@echo "make bench-versions    how long 1,000 registered versions take to be listed"
+	@echo "make bench-layers      how much of an image moves when one package is added"
+	@echo "make bench-load        loading into Docker Engine: everything, one changed layer, nothing"
+	@echo "make bench-capture     measure what run.log costs in a job, against a bare write"
+	@echo "make bench-studio      measure the web page's server    make screenshots   the pictures of docs/studio.md"
+	@echo "make register ENV=FILE register an environment     make run SOURCE=DIR SCRIPT=FILE [OPTIONS=...] [ARGS=...]   run a script"
 
-$(INSTALLED): pyproject.toml
+$(MADE):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "envbuild needs Python 3.10 or later: make PYTHON=python3.11 ..."; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' || { echo "this Python has no venv; on Debian: apt-get install python3-venv"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
+
+$(INSTALLED): pyproject.toml | $(MADE)
+	$(BIN)/python -m pip install --quiet --editable '.[channel,studio]'
+	@touch $@
+
+$(DEVELOPED): pyproject.toml | $(MADE)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(INSTALLED)
 
 demo: export ENVBUILD_HOME := $(ENVBUILD_HOME)
 demo: $(INSTALLED)
@@ -43,40 +58,65 @@ demo: $(INSTALLED)
 	@echo "== the metrics that the run logged"
 	@cd $(EXAMPLE) && ../../$(BIN)/envbuild runs metrics last
 
-test: $(INSTALLED)
+test: $(DEVELOPED)
 	.ci/debian-packages
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 check: format-check lint types imports unit
 
-format-check: $(INSTALLED)
+format-check: $(DEVELOPED)
 	$(BIN)/ruff format --check --quiet .
 
-lint: $(INSTALLED)
+lint: $(DEVELOPED)
 	$(BIN)/ruff check --quiet .
 	$(BIN)/vermin --quiet --no-tips --violations --target=3.6- trainer/job
 
-types: $(INSTALLED)
+types: $(DEVELOPED)
 	$(BIN)/mypy
 
-imports: $(INSTALLED)
+imports: $(DEVELOPED)
 	$(BIN)/lint-imports --no-cache
 
-unit: $(INSTALLED)
+unit: $(DEVELOPED)
 	$(BIN)/pytest -q -n $(JOBS) tests/unit
 
-format: $(INSTALLED)
+format: $(DEVELOPED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)
+bench: $(DEVELOPED)
 	$(BIN)/python tests/bench/bench.py
 
+bench-studio: $(DEVELOPED)
+	$(BIN)/python tests/bench/studio.py
+
+screenshots: export ENVBUILD_HOME := $(ENVBUILD_HOME)
+screenshots: $(DEVELOPED)
+	$(BIN)/python docs/make_screenshots.py
+
+bench-load: export ENVBUILD_HOME := $(ENVBUILD_HOME)
+bench-load: $(DEVELOPED)
+	$(BIN)/python tests/bench/load.py
+
+bench-layers: $(DEVELOPED)
+	$(BIN)/python tests/bench/layers.py
+
+bench-runs: $(DEVELOPED)
+	$(BIN)/python tests/bench/runs.py
+
+bench-versions: export ENVBUILD_HOME := $(ENVBUILD_HOME)
+bench-versions: $(DEVELOPED)
+	$(BIN)/python tests/bench/versions.py
+
+bench-capture: $(DEVELOPED)
+	$(BIN)/python tests/bench/capture.py
+
+# in the folder of the project: its envbuild.toml counts, and what was registered there
 register: $(INSTALLED)
-	$(BIN)/envbuild register $(ENV)
+	cd $(dir $(ENV)) && "$(CURDIR)/$(BIN)/envbuild" register $(notdir $(ENV))
 
 run: $(INSTALLED)
-	$(BIN)/envbuild run $(SOURCE) $(SCRIPT)
+	cd $(dir $(SOURCE:/=)) && "$(CURDIR)/$(BIN)/envbuild" run $(OPTIONS) $(notdir $(SOURCE:/=)) $(SCRIPT) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,11 +1,13 @@
 """How long a cold build of the example environment takes, against a peer and a physical floor, in one run.
 
     ours      packages downloaded -> runnable trees, compiled code and every diffID   (envbuild register, its stages)
+    bare      ours, without compiling the noarch packages
     peer      the same packages   -> an installed prefix                              (py-rattler's own install)
-    compiled  the peer, and compiling the noarch packages as conda does               (what ours includes)
+    compiled  the peer, and compiling the noarch packages as conda does
     floor     reading and hashing the result                                          (tar cf - | openssl sha256)
 
-The machine's speed drifts, so the three take turns and the medians' ratios count. Needs `make demo` to have run.
+Equal work is `bare / peer` and `ours / compiled`, but that ours hashes every byte of the result as well. The machine's
+speed drifts, so all take turns and the medians' ratios count. Needs `make demo` to have run.
 """
 
 import asyncio
@@ -22,17 +24,26 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DEMO_HOME = ROOT / ".demo" / "home"
 ROUNDS = 3
+COMPARED = (("ours", "peer"), ("bare", "peer"), ("ours", "compiled"), ("ours", "floor"))
+WITHOUT_COMPILING = """
+import sys
+from envbuild.builder.packing import pieces
+from envbuild.cli.app import run
+pieces.can_execute = lambda subdir: False  # as for an image of another platform
+sys.exit(run(sys.argv[1:]))
+"""
 
 
 def main() -> None:
     lock = DEMO_HOME / "environments" / "pytorch-env" / "1" / "conda-lock.yml"
     if not lock.exists():
         sys.exit("the example environment is not there yet: make demo")
-    seconds: dict[str, list[float]] = {"ours": [], "peer": [], "compiled": [], "floor": []}
+    seconds: dict[str, list[float]] = {"ours": [], "bare": [], "peer": [], "compiled": [], "floor": []}
     with tempfile.TemporaryDirectory(dir=ROOT / ".demo") as folder:
         for number in range(ROUNDS):
             work = Path(folder) / str(number)
-            seconds["ours"].append(build(lock, work / "home"))
+            seconds["ours"].append(build(lock, work / "home", "-m", "envbuild"))
+            seconds["bare"].append(build(lock, work / "bare", "-c", WITHOUT_COMPILING))
             installed, compiled = install(lock, work / "rattler")
             seconds["peer"].append(installed)
             seconds["compiled"].append(installed + compiled)
@@ -42,12 +53,12 @@ def main() -> None:
     for name, values in seconds.items():
         shown = " ".join(f"{value:.2f}" for value in values)
         print(f"{name:<9} median {medians[name]:.2f} s   ({shown})")
-    for name in ("peer", "compiled", "floor"):
-        print(f"ours / {name:<9} {medians['ours'] / medians[name]:.2f}")
+    for one, other in COMPARED:
+        print(f"{one} / {other:<9} {medians[one] / medians[other]:.2f}")
 
 
-def build(lock: Path, home: Path) -> float:
-    """Register the lock in a home that has the packages and the base, and nothing else."""
+def build(lock: Path, home: Path, *program: str) -> float:
+    """Register the lock in a home that has the packages and the base, and nothing else; `program` is for Python."""
     home.mkdir(parents=True)
     for part in ("packages", "bases"):
         shutil.copytree(DEMO_HOME / part, home / part, copy_function=os.link)
@@ -57,7 +68,7 @@ def build(lock: Path, home: Path) -> float:
         (home / "trees").mkdir(exist_ok=True)
         (home / tree).rename(home / "trees" / tree)
     done = subprocess.run(
-        [sys.executable, "-m", "envbuild", "register", lock, "--name", "bench", "--json"],
+        [sys.executable, *program, "register", lock, "--name", "bench", "--json"],
         env={**os.environ, "ENVBUILD_HOME": str(home)},
         capture_output=True,
         check=True,

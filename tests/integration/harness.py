@@ -5,12 +5,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+PATIENCE = 600
+"""Seconds until a test gives up on what must come; only keeps a broken one from hanging, on a machine that does much
+else."""
 
 
 @dataclass(frozen=True)
@@ -19,16 +25,18 @@ class Project:
 
     folder: Path
     home: Path
+    before: Sequence[str] = ()
+    """What starts the command line: a command that takes another one."""
 
     def envbuild(self, *line: str | Path, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
         """Run `envbuild` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "envbuild", *map(str, line)],
+            [*self.before, sys.executable, "-m", "envbuild", *map(str, line)],
             cwd=self.folder,
             env={**os.environ, "ENVBUILD_HOME": str(self.home), **(env or {})},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
 
@@ -38,11 +46,58 @@ class Project:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
+    def start(self, *line: str | Path, env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Start `envbuild` and return at once."""
+        return subprocess.Popen(
+            [*self.before, sys.executable, "-m", "envbuild", *map(str, line)],
+            cwd=self.folder,
+            env={**os.environ, "ENVBUILD_HOME": str(self.home), **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+
+@contextmanager
+def started(
+    project: Project, *line: str | Path, env: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """The command line in the background; killed at the end if it still runs."""
+    process = project.start(*line, env=env)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def copy_home(home: Path, copy: Path) -> None:
+    """A home of the test's own with the content of `home`.
+
+    Files are hard links: a test that changes one in place (and not by renaming another over it) changes it for all.
+    What envbuild itself locks or changes in place is not shared: locks, the key cache, histories.
+    """
+    subprocess.run(["cp", "-a", "--link", home, copy], check=True)
+    for folder in (*copy.glob("*/.locks"), *copy.glob("*/*/.locks"), copy / "cache/keys"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in copy.glob("environments/*/*.json*"):
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content)
+
+
+def wait_for(condition: Callable[[], bool], pause: float = 0.05) -> None:
+    """Wait until `condition` holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(pause)
 
 
 def need(program: str) -> str:

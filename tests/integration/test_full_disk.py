@@ -32,3 +32,15 @@ def test_a_full_disk_is_a_sentence_and_the_next_build_goes_on(project: Project, 
     assert "Traceback" not in done.stderr
     subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
     assert project.json("register", "environment.yml", env=home)["status"] == "built"
+
+
+def test_gc_makes_room_on_a_full_disk(project: Project, small_disk: Path) -> None:
+    home = {"ENVBUILD_HOME": str(small_disk / "home")}
+    assert project.envbuild("register", "environment.yml", env=home).returncode == 1
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space left"):
+        while True:
+            ballast.write(bytes(1 << 12))
+    found = project.json("gc", env=home)
+    assert found["kinds"]["packages"]["bytes"] > 1_000_000
+    subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
+    assert project.json("register", "environment.yml", env=home)["status"] == "built"

@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from harness import Project
+from harness import PATIENCE, Project, wait_for
 
 SCRIPT = """\
 import getpass, os, sys
@@ -31,11 +29,10 @@ sys.exit(int(os.environ.get("CODE", "0") if len(sys.argv) < 2 else sys.argv[1]))
 
 
 @pytest.fixture
-def ready(project: Project) -> Project:
-    project.json("register", "environment.yml")
-    project.write("src/train.py", SCRIPT)
-    project.write("src/sibling.py", "VALUE = 42\n")
-    return project
+def ready(registered: Project) -> Project:
+    registered.write("src/train.py", SCRIPT)
+    registered.write("src/sibling.py", "VALUE = 42\n")
+    return registered
 
 
 def test_a_run_is_recorded_whole(ready: Project) -> None:
@@ -96,7 +93,10 @@ def test_limits_hold(ready: Project) -> None:
 
 def test_bad_requests_are_sentences_and_leave_no_record(ready: Project) -> None:
     ready.write("src/.env", "TOKEN=1")
+    toml = (ready.folder / "envbuild.toml").read_text()
+    ready.write("envbuild.toml", f'{toml}[targets.plain]\ntype = "local"\ncdi-spec-dirs = ["/nonexistent"]\n')
     for line, sentence in (
+        (("run", "--target", "plain", "--gpus", "1", "src", "train.py"), "no GPU is described on this machine"),
         (("run", "src", "trian.py"), "did you mean train.py?"),
         (("run", "nowhere", "train.py"), "is not a folder"),
         (("run", "--env", "smal", "src", "train.py"), "did you mean small?"),
@@ -122,17 +122,6 @@ def test_a_snapshot_that_is_too_big_names_the_culprit(ready: Project) -> None:
     assert "echo '/data/' >> src/.envbuildignore" in done.stderr
 
 
-def start(project: Project, *line: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "envbuild", *line],
-        cwd=project.folder,
-        env={**os.environ, "ENVBUILD_HOME": str(project.home)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def in_container(marker: str) -> list[int]:
     """Processes of this machine whose command line holds `marker`."""
     found = []
@@ -149,28 +138,26 @@ def test_ctrl_c_reaches_the_job_and_is_recorded(ready: Project) -> None:
     ready.write(
         "src/wait.py",
         "import time\nprint('ready', flush=True)\n"
-        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('stopped well')\n",
+        "try:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    print('stopped well')\n",
     )
-    job = start(ready, "run", "src", "wait.py")
+    job = ready.start("run", "src", "wait.py")
     assert job.stdout is not None and job.stdout.readline() == "ready\n"
     job.send_signal(signal.SIGINT)
-    stdout, stderr = job.communicate(timeout=30)
+    stdout, stderr = job.communicate(timeout=PATIENCE)
     assert (job.returncode, stdout) == (130, "stopped well\n"), stderr
+    assert "nothing is half done" not in stderr  # the job's record says how it ended
     assert ready.json("runs", "show", "last")["state"] == "Canceled"
 
 
 def test_killing_us_leaves_no_orphan_and_the_run_is_lost(ready: Project) -> None:
     marker = f"marker-{os.getpid()}-{time.time_ns()}"
-    ready.write("src/wait.py", "import time\nprint('ready', flush=True)\ntime.sleep(60)\n")
-    job = start(ready, "run", "src", "wait.py", marker)
+    ready.write("src/wait.py", "import time\nprint('ready', flush=True)\ntime.sleep(600)\n")
+    job = ready.start("run", "src", "wait.py", marker)
     assert job.stdout is not None and job.stdout.readline() == "ready\n"
     assert in_container(marker)
     job.kill()
     job.communicate()
-    deadline = time.monotonic() + 5
-    while in_container(marker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert in_container(marker) == []
+    wait_for(lambda: in_container(marker) == [])
     assert ready.json("runs", "show", "last")["state"] == "Lost"
 
 

@@ -1,0 +1,34 @@
+"""A terminal that is not UTF-8 shows what it can, and escapes for the rest."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from envbuild.trainer.run import create_run, update_run
+
+
+@pytest.mark.parametrize("encoding", ["iso8859-5", "utf-8"])
+@pytest.mark.parametrize("line", ["list", "show last", "metrics last", "tag last", "compare last"])
+def test_names_that_a_terminal_cannot_show_are_escaped(tmp_path: Path, line: str, encoding: str) -> None:
+    run = create_run(tmp_path, "digits", {"script": "train.py", "parameters": {"å": "é"}, "tags": {"å": "é"}})
+    run.metrics_file.write_text(json.dumps({"k": "å", "v": 1.0, "s": 0, "t": 1.0}) + "\n")
+    update_run(run, state="Completed")
+    done = subprocess.run(
+        [sys.executable, "-m", "envbuild", "runs", *line.split()],
+        env={**os.environ, "ENVBUILD_HOME": str(tmp_path), "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("å" if encoding == "utf-8" else "\\xe5") in done.stdout
+
+
+def test_closed_streams_are_no_error(tmp_path: Path) -> None:
+    line = f"exec {sys.executable} -m envbuild runs list --json >&- 2>&-"
+    env = {**os.environ, "ENVBUILD_HOME": str(tmp_path)}
+    assert subprocess.run(["sh", "-c", line], env=env, check=False).returncode == 0
