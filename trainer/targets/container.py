@@ -19,6 +19,7 @@ from envbuild.builder.sandbox.command import Mount
 
 from ..supervision import boot_id, pid_namespace, process_start
 from .gpus import Gpus, find_gpus
+from .races import ask_again
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -29,11 +30,6 @@ SUPERVISOR_LABEL = "dev.envbuild.supervisor"
 
 _FORGOTTEN = 3600.0
 """Seconds after which an ended container has nobody who will remove it."""
-_LOOKS = 10
-"""Times that containers are listed; what is not found then the next job finds."""
-_REMOVALS = 100
-"""Times that the removal of a container is tried which is just ending by itself."""
-_PAUSE = 0.05
 
 
 def common_options(
@@ -99,19 +95,10 @@ def remove(container: "Container") -> bool:
 def _remove(container: "Container") -> None:
     """Remove a container, running or not.
 
-    Podman before 4.4 does not remove one that ends by itself between Podman's look at it and Podman's signal to it
-    (`container state improper`, podman issue 16142); once its end is recorded it does. And it removes one that another
-    client is just stopping without waiting for its processes, which end a moment later (podman pull request 17040).
+    Podman before 4.4 removes one that another client is just stopping without waiting for its processes, which end a
+    moment later (podman pull request 17040).
     """
-    from docker.errors import APIError
-
-    for left in reversed(range(_REMOVALS)):
-        try:
-            return container.remove(force=True, v=True)
-        except APIError as error:
-            if not left or "container state improper" not in str(error):
-                raise
-        time.sleep(_PAUSE)
+    ask_again(lambda: container.remove(force=True, v=True))
 
 
 def _supervisor_is_gone(container: "Container") -> bool:
@@ -138,18 +125,9 @@ def _moment(text: str) -> float:
 
 
 def watched_containers(engine: Engine) -> list["Container"]:
-    """The containers that this target made; none where others come and go too fast for Podman to list them."""
-    from docker.errors import APIError
-
-    for _ in range(_LOOKS):
-        try:
-            return list(
-                engine.client.containers.list(all=True, filters={"label": SUPERVISOR_LABEL}, ignore_removed=True)
-            )
-        except APIError as error:
-            if "no such container" not in str(error):  # Podman's list fails over one that goes meanwhile
-                raise
-    return []
+    """The containers that this target made."""
+    every = engine.client.containers
+    return list(ask_again(lambda: every.list(all=True, filters={"label": SUPERVISOR_LABEL}, ignore_removed=True)))
 
 
 @contextmanager

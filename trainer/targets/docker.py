@@ -29,6 +29,7 @@ from . import SESSION_FOLDER, Job, Outcome, Session, refuse_unknown
 from .container import common_options, new_container, remove_stale
 from .frames import frames
 from .gpus import FOLDERS
+from .races import ask_again
 from .signals import cancel_signals
 
 if TYPE_CHECKING:
@@ -154,11 +155,13 @@ def _supervise(
             output = _Output(connection, job.log, follow)
             container.start()
         output.start()
-        started(_pid_here(container))
+        with engine_errors(engine, "say which process the job is"):
+            pid = _pid_here(container)
+        started(pid)
         canceled = _wait(engine, container, job, output, asked)
     with engine_errors(engine, "say how the job ended"):
-        code = int(container.wait()["StatusCode"])
-        container.reload()
+        code = int(ask_again(container.wait)["StatusCode"])
+        ask_again(container.reload)
     killed = bool(container.attrs["State"].get("OOMKilled"))
     return Outcome(code, canceled, "" if canceled else _memory_reason(job, code, killed))
 
@@ -193,7 +196,7 @@ def _signal(engine: Engine, container: "Container", number: int) -> None:
 
     with engine_errors(engine, "stop the job"):
         try:
-            container.kill(signal.Signals(number).name)
+            ask_again(lambda: container.kill(signal.Signals(number).name))
         except APIError as error:
             if error.status_code not in (404, 409):  # it has just ended
                 raise
@@ -247,7 +250,7 @@ def _processors(count: int) -> str:
 
 def _pid_here(container: "Container") -> int:
     """The job's first process; 0 when it is none of this machine's (an engine elsewhere, or in a virtual machine)."""
-    container.reload()
+    ask_again(container.reload)
     pid = int(container.attrs["State"].get("Pid") or 0)
     try:
         groups = Path(f"/proc/{pid}/cgroup").read_text() if pid else ""

@@ -22,6 +22,7 @@ from envbuild.builder.publish.engine import Engine, engine_errors
 from . import GRACE
 from .container import new_container
 from .frames import PIECE, frames
+from .races import ask_again
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -53,7 +54,7 @@ def run_in_container(engine: Engine, options: dict[str, Any]) -> int:
             output.start()
             _pass_on(container, output, signals, terminal)
         with engine_errors(engine, "say how the shell ended"):
-            code = int(container.wait()["StatusCode"])
+            code = int(ask_again(container.wait)["StatusCode"])
         return 128 + signal.SIGPIPE if output.unread.is_set() else code
 
 

@@ -9,6 +9,7 @@ from docker.errors import APIError, NotFound
 
 from envbuild.errors import EngineError
 from envbuild.trainer.targets import container as containers
+from envbuild.trainer.targets import races
 from envbuild.trainer.targets.container import SUPERVISOR_LABEL, new_container, remove, stale_containers
 
 OURS = containers._supervisor()
@@ -76,7 +77,7 @@ IMPROPER = "cannot remove container as it could not be stopped: sending SIGKILL:
 
 
 def test_a_container_that_ends_while_it_is_stopped_is_removed_once_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "_PAUSE", 0)
+    monkeypatch.setattr(races, "_PAUSE", 0)
     ending = Ending(APIError(IMPROPER), APIError(IMPROPER))
     with pytest.raises(BrokenPipeError), new_container(engine_with(ending), {}):
         raise BrokenPipeError
