@@ -12,6 +12,9 @@ from envbuild.errors import SandboxError
 from envbuild.settings import Settings
 
 _OVERLAY_SINCE = (0, 11)
+_SHELL = ("/usr", "/bin", "/lib", "/lib64", "/nix", "/gnu")
+"""Where a shell and its libraries are. The whole of `/` will not do: bwrap remounts each mount below what it binds, and
+fails over one that is just taken away, as container engines do all the time."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,11 @@ def _candidates(configured: str) -> list[Path]:
 
 
 def _probe(path: Path) -> tuple[Bubblewrap | None, str]:
-    """Run `true` in the smallest sandbox; what works is seen, not concluded from versions."""
+    """Run a shell in the smallest sandbox; what works is seen, not concluded from versions."""
     try:
         shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
         version = tuple(int(part) for part in re.findall(r"\d+", shown)[:3])
-        line = [str(path), "--unshare-user-try", "--unshare-pid", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
-        done = subprocess.run(line, capture_output=True, check=False)
+        done = _shell_in_sandbox(path, "--unshare-pid", "--proc", "/proc")
     except OSError as error:
         return None, error.strerror or str(error)
     if done.returncode:
@@ -86,8 +88,13 @@ def _probe(path: Path) -> tuple[Bubblewrap | None, str]:
 
 def _probe_overlay(path: Path) -> bool:
     """Whether an overlay can be mounted here: some kernels and file systems refuse it."""
-    line = [str(path), "--unshare-user-try", "--ro-bind", "/", "/", "--overlay-src", "/usr", "--tmp-overlay", "/mnt"]
-    return subprocess.run([*line, "true"], capture_output=True, check=False).returncode == 0
+    return _shell_in_sandbox(path, "--overlay-src", "/usr", "--tmp-overlay", "/mnt").returncode == 0
+
+
+def _shell_in_sandbox(path: Path, *options: str) -> "subprocess.CompletedProcess[bytes]":
+    binds = [word for folder in _SHELL for word in ("--ro-bind-try", folder, folder)]
+    line = [str(path), "--unshare-user-try", *binds, *options, "/bin/sh", "-c", ":"]
+    return subprocess.run(line, capture_output=True, check=False)
 
 
 def last_line(output: bytes) -> str:

@@ -117,6 +117,17 @@ def test_only_an_exit_code_line_proves_that_the_command_ran(status: bytes, code:
     assert exit_code(status) == code
 
 
+def test_no_mount_that_may_go_meanwhile_is_taken_into_the_probe(tmp_path: Path) -> None:
+    """Of all of `/` every container's mounts would be a part."""
+    program, asked = tmp_path / "bwrap", tmp_path / "asked"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{asked}\necho bubblewrap 0.11.0\n')
+    program.chmod(0o755)
+    assert find_bubblewrap(Settings(home=tmp_path, bwrap=str(program))).overlay
+    lines = asked.read_text().splitlines()
+    assert len(lines) == 3
+    assert [word for line in lines for word in line.split() if word in ("/", str(tmp_path))] == []
+
+
 def test_a_bubblewrap_that_does_not_work_is_named(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match=r"/absent/bwrap: No such file or directory.*Install bubblewrap"):
         find_bubblewrap(Settings(home=tmp_path, bwrap="/absent/bwrap"))
