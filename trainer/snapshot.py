@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,13 +73,13 @@ def take_snapshot(source: Path, home: Path, limits: SnapshotLimits, reporter: Re
     try:
         found = _walk(source)
     except PermissionError as error:
-        raise SnapshotError(f"{error.filename} cannot be read; allow it, or ignore it in .envbuildignore") from None
+        where = _ignore_file(source).name
+        raise SnapshotError(f"{error.filename} cannot be read; allow it, or ignore it in {where}") from None
     _check_limits(source, found, limits)
     for path, _ in found:
         if _SECRET.search(path):
-            reporter.say(
-                f"warning: {path} looks like a secret and is part of the snapshot; ignore it in .envbuildignore"
-            )
+            where = _ignore_file(source).name
+            reporter.say(f"warning: {path} looks like a secret and is part of the snapshot; ignore it in {where}")
     try:
         files = tuple(_keep(source, path, home) for path, _ in found)
         listing = json.dumps([file.__dict__ for file in files], sort_keys=True).encode()
@@ -146,17 +147,21 @@ def _walk(source: Path) -> list[tuple[str, int]]:
     return sorted(found)
 
 
+def _ignore_file(source: Path) -> Path:
+    """The one that counts, or would. A further line has to go there: in another it would mean nothing, and a new file
+    could put the one that counts out of force."""
+    there = (source / name for name in IGNORE_FILES if (source / name).is_file())
+    return next(there, source / ".envbuildignore")
+
+
 def _ignore_rules(source: Path) -> "GitIgnoreSpec":
     from pathspec import GitIgnoreSpec
 
-    for name in IGNORE_FILES:
-        file = source / name
-        if file.is_file():
-            try:
-                return GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines())
-            except (ValueError, UnicodeDecodeError) as error:
-                raise SnapshotError(f"{file} cannot be understood: {error}") from None
-    return GitIgnoreSpec.from_lines([])
+    file = _ignore_file(source)
+    try:
+        return GitIgnoreSpec.from_lines(file.read_text(encoding="utf-8").splitlines() if file.is_file() else [])
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SnapshotError(f"{file} cannot be understood: {error}") from None
 
 
 def _check_limits(source: Path, found: Sequence[tuple[str, int]], limits: SnapshotLimits) -> None:
@@ -167,14 +172,15 @@ def _check_limits(source: Path, found: Sequence[tuple[str, int]], limits: Snapsh
     for path, size in found:
         top = path.split("/")[0] + ("/" if "/" in path else "")
         entries.setdefault(top, []).append(size)
-    largest = sorted(entries.items(), key=lambda item: (-sum(item[1]), item[0]))[:10]
+    weight = sum if total > limits.max_size else len  # within the size, it is the number of files that has to shrink
+    largest = sorted(entries.items(), key=lambda item: (-weight(item[1]), item[0]))[:10]
     lines = [f"  {sum(sizes) / 1024**2:10.1f} MiB  {len(sizes):6} files  {name}" for name, sizes in largest]
     raise SnapshotError(
         f"Your total snapshot size exceeds the limit: {source} holds {total / 1024**2:.1f} MiB in {len(found)} files, "
         f"the limits are {limits.max_size / 1024**2:.0f} MiB and {limits.max_files} files. The largest entries:\n"
         + "\n".join(lines)
         + f"\nMove data out of the folder and mount it (--mount data=PATH), or ignore it: "
-        f"echo '/{largest[0][0]}' >> {source / '.envbuildignore'}"
+        f"echo '/{largest[0][0]}' >> {shlex.quote(str(_ignore_file(source)))}"
     )
 
 

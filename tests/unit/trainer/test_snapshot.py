@@ -63,6 +63,24 @@ def test_too_many_bytes_or_files_name_the_largest_entries(source: Path) -> None:
     assert not (source.parent / "home").exists()
 
 
+def test_too_many_files_name_the_entry_with_the_most_files(source: Path) -> None:
+    (source / "frames").mkdir()
+    for number in range(9):
+        (source / f"frames/{number}").touch()
+    with pytest.raises(SnapshotError, match="Your total snapshot size exceeds the limit") as caught:
+        take(source)
+    assert str(caught.value).endswith(f"echo '/frames/' >> {source}/.envbuildignore")
+
+
+@pytest.mark.parametrize("name", [".amlignore", ".gitignore"])
+def test_what_to_ignore_goes_into_the_ignore_file_that_counts(source: Path, name: str) -> None:
+    (source / name).write_text("*.log\n")
+    (source / "data.bin").write_bytes(bytes(2000))
+    with pytest.raises(SnapshotError) as caught:
+        take(source)
+    assert str(caught.value).endswith(f"echo '/data.bin' >> {source}/{name}")
+
+
 def test_a_link_that_leaves_the_folder_is_refused(source: Path) -> None:
     (source / "secrets").symlink_to("/etc/passwd")
     with pytest.raises(SnapshotError, match="is a link that leaves"):
