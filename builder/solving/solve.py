@@ -86,11 +86,11 @@ class _Conda:
             return await self._solve(credentials)
         except GatewayError as error:
             if not (_REFUSED.search(str(error)) and credentials.ask_keyring(*self._all_channels())):
-                raise FetchError(_unreachable(self._channels, str(error))) from None
+                raise FetchError(_unreachable(self._all_channels(), str(error))) from None
         try:
             return await self._solve(credentials)
         except GatewayError as error:
-            raise FetchError(_unreachable(self._channels, str(error))) from None
+            raise FetchError(_unreachable(self._all_channels(), str(error))) from None
 
     async def _solve(self, credentials: Credentials) -> "tuple[list[RepoDataRecord], tuple[str, ...]]":
         dependencies: tuple[CondaDependency, ...] = self._spec.dependencies
@@ -192,8 +192,9 @@ def _reason(spec: EnvironmentSpec, solver: str, platform: str) -> str:
 
 def _unreachable(channels: Sequence[str], message: str) -> str:
     shown = redacted(" ".join(message.split()))
-    named = next((each for each in channels if without_credentials(each) in shown), ", ".join(channels))
-    name = without_credentials(named)
+    names = [without_credentials(each) for each in channels]
+    meant = [each for each in names if re.search(rf"(^|[\s('/]){re.escape(each)}/", shown)]
+    name = max(meant, key=len) if meant else ", ".join(names)
     if _REFUSED.search(shown):
         return (
             f"the channel {name} wants credentials, or refuses those it got ({shown}); "
