@@ -1,12 +1,16 @@
 """One conda dependency: every form that people write, in the pieces of a MatchSpec, in one spelling."""
 
 import re
+from dataclasses import replace
 
 from ..spec import CondaDependency
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")
 _VERSION = re.compile(r"[A-Za-z0-9_.+\-!*<>=~,|^$()]+")
 _BUILD = re.compile(r"[A-Za-z0-9_.*+^$()\[\]|?\\-]+")
+_ARCHIVE_URL = re.compile(r"\w+://\S+\.(conda|tar\.bz2)")
+_BRACKETS = re.compile(r"""([^\s\[]+)\s*\[((?:\s*\w+\s*=\s*(?:'[^']*'|"[^"]*"|[^\s,'"\]]+)\s*(?:,|(?=\])))+)\]""")
+_PAIR = re.compile(r"""(\w+)\s*=\s*('[^']*'|"[^"]*"|[^\s,'"]+)""")
 
 
 def parse_dependency(text: str) -> CondaDependency:
@@ -18,6 +22,11 @@ def parse_dependency(text: str) -> CondaDependency:
     text = text.strip()
     if ";" in text:
         raise ValueError(f"{text!r} has a marker, which conda does not know; leave it out, or move the line to pip")
+    if _ARCHIVE_URL.fullmatch(text):
+        raise ValueError(f"{text!r} is one file of a channel; name that channel, and here the package and its version")
+    bracketed = _BRACKETS.fullmatch(text)
+    if bracketed:
+        return _with_brackets(parse_dependency(bracketed[1]), dict(_PAIR.findall(bracketed[2])), text)
     if "'" in text or '"' in text:
         raise ValueError(f"quotes do not belong into {text!r}; write it without them")
     channel, _, rest = text.rpartition("::")
@@ -52,6 +61,26 @@ def merge(earlier: CondaDependency, later: CondaDependency) -> CondaDependency:
         raise ValueError(f"{later.name} is asked for as {' and as '.join(sorted(exact))}; no version is both")
     version = ",".join(sorted({term for version in versions for term in version.split(",")}))
     return CondaDependency(later.name, version, later.build or earlier.build, later.channel or earlier.channel)
+
+
+def _with_brackets(bare: CondaDependency, said: dict[str, str], whole: str) -> CondaDependency:
+    """`python[version='>=3.11,<4', build=*_cpython]`: what stands in brackets counts (conda's documentation of
+    MatchSpec)."""
+    unknown = sorted(said.keys() - {"version", "build", "channel"})
+    if unknown:
+        raise ValueError(f"{unknown[0]} in {whole!r} is not read; of brackets version, build and channel are")
+    parts = {key: value.strip("'\"") for key, value in said.items()}
+    version, build = _version_and_build(parts.get("version", "*"), whole)
+    if build:
+        raise ValueError(f"{parts['version']!r} in {whole!r} is not a version")
+    if "build" in parts:
+        _, build = _version_and_build(f"* {parts['build']}", whole)
+    return replace(
+        bare,
+        version=version if "version" in parts else bare.version,
+        build=build if "build" in parts else bare.build,
+        channel=parts.get("channel", bare.channel).strip().rstrip("/"),
+    )
 
 
 def _version_and_build(rest: str, whole: str) -> tuple[str, str]:
