@@ -21,6 +21,7 @@ _WITH_VALUE = (
     *("--index-url", "--extra-index-url", "--find-links", "--requirement", "--constraint", "--editable"),
     *("--trusted-host", "--only-binary", "--no-binary"),
 )
+_URLS = ("--index-url", "--extra-index-url", "--find-links")
 _WITHOUT_VALUE = ("--no-index", "--pre", "--require-hashes")
 _MEANINGLESS = (
     "--prefer-binary",
@@ -31,6 +32,7 @@ _MEANINGLESS = (
     "--no-build-isolation",
 )
 _DEBIAN_S_OWN = "pkg-resources==0.0.0"
+_FOLDER = re.compile(r"[\w.-]+(\[[\w,. -]*\])?")
 _OPTION = re.compile(r"(--[a-z][a-z0-9-]*|-[a-zA-Z])[ =]?\s*(.*)", re.DOTALL)
 
 
@@ -111,10 +113,13 @@ def _read_option(text: str, line: Line, section: PipSection, constraining: bool,
         _include(value, line, section, constraining or name == "--constraint", above)
     elif name == "--editable":
         section.notes.append(f"{line.place}: -e {value} is installed as a plain copy; later edits need a new version")
-        _add(value, line, section, constraining)
+        # what pip can edit is a folder or a repository, never a name of an index
+        _add(f"./{value}" if _FOLDER.fullmatch(value) else value, line, section, constraining)
     elif name in _MEANINGLESS:
         section.notes.append(f"{line.place}: {name} means nothing here")
     elif name in _WITH_VALUE or name in _WITHOUT_VALUE:
+        if name in _URLS and len(value.split()) > 1:  # pip would drop the rest in silence
+            raise line.error(f"{match[1]} takes one value; write {value.split()[1]} on a line of its own")
         option = f"{name} {value}" if name in _WITH_VALUE else name
         section.options.append(option)
         section.places[("pip", option)] = line.place
