@@ -174,12 +174,16 @@ def _dependencies(
     for entry in node.value:
         if isinstance(entry, yaml.MappingNode):
             for key, value in entry.value:
-                if _scalar(path, key, "a key").text != "pip":
-                    raise _at(path, key).error("an entry of dependencies is a package, or 'pip:' with a list below it")
+                name = _scalar(path, key, "a key").text
+                if name != "pip":
+                    what = "an entry of dependencies is a package, or 'pip:' with a list below it"
+                    written = value.value if isinstance(value, yaml.ScalarNode) else ""
+                    raise _at(path, key).error(f"{what}; write {name}={written}" if written else what)
                 blocks += 1
                 pip += _items(path, value, "pip")
             continue
         line = _scalar(path, entry, "an entry of dependencies")
+        refuse_credentials(line)
         try:
             dependency = parse_dependency(line.text)
         except ValueError as error:
@@ -238,7 +242,8 @@ def _items(path: Path, node: yaml.Node, what: str) -> Iterator[Line]:
 def _scalar(path: Path, node: yaml.Node, what: str) -> Line:
     line = _at(path, node)
     if not isinstance(node, yaml.ScalarNode):
-        raise line.error(f"{what} must be plain text")
+        hint = "; this has a colon that makes it a mapping: put it into quotes"
+        raise line.error(f"{what} must be plain text{hint if isinstance(node, yaml.MappingNode) else ''}")
     if node.tag.endswith(":null") and what.startswith("an entry"):
         raise line.error(f"{what} is empty; remove the line or fill it")
     return Line(path, line.number, str(node.value).strip())
