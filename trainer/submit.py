@@ -27,6 +27,11 @@ from .run import RunRecord, create_run, update_run
 from .snapshot import Snapshot, load_snapshot, take_snapshot
 from .targets import find_target
 
+_LEAST_MEMORY = 6 << 20
+"""Bytes; Docker Engine's own limit, below which the sandbox starts nothing either."""
+_MOST = (1 << 63) - 1
+"""Bytes; what the kernel can be told (setrlimit(2), mount options)."""
+
 
 @dataclass(frozen=True)
 class EnvironmentForRun:
@@ -203,6 +208,12 @@ def _check_limits(request: RunRequest) -> None:
     for name, value in limits.items():
         if value is not None and value <= 0:
             raise InputError(f"a job cannot do with {name} = {value}; give it more than 0, or leave that out")
+    for name in ("memory", "shm_size"):
+        value = limits[name]
+        if value is not None and value > _MOST:
+            raise InputError(f"{name} = {value} is more bytes than any machine has; give it less, or leave that out")
+    if request.memory is not None and request.memory < _LEAST_MEMORY:
+        raise InputError(f"no job starts with memory = {request.memory}; give it 6MiB or more")
 
 
 def _check_script(request: RunRequest) -> None:
