@@ -1,5 +1,6 @@
 """`envbuild export NAME[:VERSION] oci-archive:FILE | docker-archive:FILE | oci:DIR`"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,13 @@ def export(
             f"{destination!r} is no destination; write oci-archive:FILE, docker-archive:FILE or oci:DIR, "
             "for instance oci-archive:image.tar"
         )
+    name, colon, _ = Path(path).name.partition(":")
+    if colon:
+        plain = Path(path).with_name(name or "image")
+        raise InputError(
+            f"{destination!r}: other tools take what follows the colon for a tag, and the image gets its own; "
+            f"write {kind}:{plain}"
+        )
     if with_packages and kind == "docker-archive":
         raise InputError("a docker-archive holds an image and nothing else; --with-packages needs oci-archive or oci")
     settings = load_settings()
@@ -48,3 +56,6 @@ def export(
         )
     else:
         typer.echo(f"{environment.reference}  {done.digest}  {kind}:{path}  as {done.reference}")
+        if kind != "docker-archive":  # what belongs to the environment lies beside the image, so a tool must be told
+            place = shlex.quote(f"{kind}:{path}:{done.reference.rpartition(':')[2]}")
+            output.note(f"other tools find the image by its tag, for instance: skopeo inspect {place}")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -66,6 +67,24 @@ def test_skopeo_reads_and_copies_it(image: Path, project: Project, tmp_path: Pat
     assert shown["Layers"] == [layer["diff_id"] for layer in record["image"]["layers"]]
     run(skopeo, "copy", f"oci:{image}:1", f"docker-archive:{tmp_path / 'image.tar'}:small:1")
     assert (tmp_path / "image.tar").stat().st_size > 10_000_000
+
+
+def test_export_prints_how_skopeo_finds_the_image(project: Project) -> None:
+    need("skopeo")
+    project.json("register", "environment.yml")
+    done = project.envbuild("export", "small", "oci:the image")
+    said = "other tools find the image by its tag, for instance: "
+    (line,) = (each.removeprefix(said) for each in done.stderr.splitlines() if each.startswith(said))
+    shown = subprocess.run(shlex.split(line), cwd=project.folder, capture_output=True, text=True, check=False)
+    assert json.loads(shown.stdout)["Digest"] == project.json("env", "show", "small")["image"]["digest"]
+
+
+def test_a_tag_in_a_destination_is_refused(project: Project) -> None:
+    done = project.envbuild("export", "small", "oci:out/image:2")
+    assert done.returncode == 2
+    assert "'oci:out/image:2': other tools take what follows the colon for a tag" in done.stderr
+    assert done.stderr.endswith("write oci:out/image\n")
+    assert not (project.folder / "out").exists()
 
 
 def test_umoci_unpacks_a_python_that_runs(image: Path, tmp_path: Path) -> None:
