@@ -70,7 +70,7 @@ def build_layers(plan: Plan, base: Base, settings: Settings, reporter: Reporter)
     packages = [package for layer in plan.layers for package in layer.packages]
     work = _Work(packages, base, settings, reporter)
     try:
-        with reporter.task("pack", sum(package.size for package in packages)) as task:
+        with reporter.task("pack", sum(package.size for package in work.missing)) as task:
             work.unpack_all(task.advance)
         with ThreadPoolExecutor(_workers(settings)) as pool:
             layers = tuple(pool.map(work.layer, plan.layers))
@@ -92,6 +92,7 @@ class _Work:
         self._reporter = reporter
         self._trees = settings.home / "trees"
         self._counting = threading.Lock()
+        self.missing = [each for each in self._packages if not (self._trees / self._name(each)).is_dir()]
         self.packed = 0
 
     def unpack_all(self, advance: Callable[[int], None]) -> None:
@@ -141,7 +142,7 @@ class _Work:
         name = self._name(package)
         with atomic.key_lock(self._trees, name):
             if (self._trees / name).is_dir():
-                advance(package.size)
+                self._made_by_another(package, advance)
                 return
             with atomic.new_folder(self._trees / name) as tree:
                 self._unpack_into(tree, package, advance)
@@ -160,12 +161,17 @@ class _Work:
             # one order for all, so that two builds never wait for each other
             stack.enter_context(atomic.key_lock(self._trees, name))
             if (self._trees / name).is_dir():
-                advance(package.size)
+                self._made_by_another(package, advance)
                 continue
             tree = stack.enter_context(atomic.new_folder(self._trees / name))
             trees[tree] = pool.submit(self._unpack_into, tree, package, advance)
             stack.callback(_settle, trees[tree])  # nobody writes any more when a failure removes the folder
         return trees
+
+    def _made_by_another(self, package: Package, advance: Callable[[int], None]) -> None:
+        """Count what was still to do when this build began, and has been done by another one since."""
+        if package in self.missing:
+            advance(package.size)
 
     def _unpack_into(self, tree: Path, package: Package, advance: Callable[[int], None]) -> None:
         unpack(package, tree, self._python)

@@ -5,13 +5,15 @@ import json
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import zstandard
 
+from envbuild.builder.bases.base import Base
 from envbuild.builder.image import Layer, make_image
 from envbuild.builder.layers.layer import tree_digest
 from envbuild.builder.lock import LockedPackage
@@ -19,8 +21,11 @@ from envbuild.builder.packing import package as package_module
 from envbuild.builder.packing import unpacked_size
 from envbuild.builder.packing.pack import Python, files_of, piece_key, replace_prefix, unpack
 from envbuild.builder.packing.package import Package, read_package
+from envbuild.builder.packing.pieces import build_layers
 from envbuild.builder.plan import bin_of, plan_layers
+from envbuild.builder.report import Silent, Task
 from envbuild.errors import PackageError, PlanError
+from envbuild.settings import Settings
 
 HOLDER = "/opt/placehold_placehold_placehold"
 PYTHON = Python("3.11", "p" * 64)
@@ -334,3 +339,34 @@ def test_a_wheel_that_unpacks_to_far_too_much_is_refused(tmp_path: Path) -> None
         archive.writestr("bomb/zeros", ZEROS)
     with pytest.raises(PackageError, match="is refused: it unpacks to more than"):
         read_package(LockedPackage("pip", "bomb", "1", f"file://{path}", "a" * 64), path)
+
+
+class Watching(Silent):
+    """Keeps how many bytes were announced, and how many were done."""
+
+    def __init__(self) -> None:
+        self.announced = self.done = 0
+
+    def advance(self, amount: int) -> None:
+        self.done += amount
+
+    @contextmanager
+    def task(self, stage: str, total: int | None, unit: str = "B") -> Iterator[Task]:
+        self.announced += total or 0
+        yield self
+
+
+def build(home: Path, *packages: Package) -> tuple[int, int, int]:
+    """Bytes announced, bytes done, packages packed."""
+    watching = Watching()
+    pieces = build_layers(plan_layers(packages), Base("none", 1, (), (), 0), Settings(home=home), watching)
+    return watching.announced, watching.done, pieces.packed
+
+
+def test_only_what_is_missing_is_packed_and_counted(tmp_path: Path) -> None:
+    first = conda(tmp_path, [(member("share/first", b"12345"), b"12345")], name="first")
+    second = conda(tmp_path, [(member("share/second", b"1234567"), b"1234567")], name="second")
+    second = replace(second, locked=replace(second.locked, sha256="b" * 64))
+    assert build(tmp_path / "home", first) == (5, 5, 1)
+    assert build(tmp_path / "home", first, second) == (7, 7, 1)
+    assert build(tmp_path / "home", first, second) == (0, 0, 0)
