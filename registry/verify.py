@@ -105,6 +105,8 @@ def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
+    except FileExistsError:  # a blob that several layers are
+        return
     except OSError:  # a file system without hard links
         shutil.copyfile(source, target)
 

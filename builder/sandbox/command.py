@@ -24,9 +24,16 @@ class Mount:
 
 @dataclass(frozen=True)
 class RootFilesystem:
-    """A root file system as the trees of its layers, the lowest first."""
+    """A root file system as the trees of its layers, the lowest first.
+
+    A tree that comes twice, as from builders that write a layer for every step, stays in its higher place alone:
+    the kernel overlays no folder twice, and what the lower one brings or hides, the higher one does.
+    """
 
     trees: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "trees", tuple(reversed(dict.fromkeys(reversed(self.trees)))))
 
 
 def command(

@@ -81,8 +81,8 @@ def entry(
     return member, content
 
 
-def make(folder: Path, seed: Path, greeting: str = "hello", architecture: str = "amd64") -> Foreign:
-    """Debian, a layer above it with foreign owners and a device, and one that takes a file away again."""
+def make(folder: Path, seed: Path, greeting: str = "hello", architecture: str = "amd64", times: int = 1) -> Foreign:
+    """Debian, a layer with foreign owners and a device, and one that takes a file away; the last two some `times`."""
     image = Foreign(folder)
     base = ensure_base("debian12-minimal", Settings(home=seed), Silent())
     done = subprocess.run(["tar", "-C", base.trees[0], "-cf", "-", "."], capture_output=True, check=False)
@@ -96,7 +96,7 @@ def make(folder: Path, seed: Path, greeting: str = "hello", architecture: str = 
     )
     cleaned = tar(entry("usr/share/team/.wh.secret"))
     path = "PATH=/usr/share/team/bin:/usr/bin:/bin"
-    image.write([debian, tools, cleaned], [path, f"TEAM={greeting}"], architecture)
+    image.write([debian, *[tools, cleaned] * times], [path, f"TEAM={greeting}"], architecture)
     return image
 
 
@@ -110,6 +110,19 @@ import os, jinja2
 print(open("/usr/share/team/greeting").read(), os.path.exists("/usr/share/team/secret"), os.environ["TEAM"])
 print(os.environ["PATH"])
 """
+
+
+def test_a_base_may_have_a_layer_several_times(project: Project, registry: str, seed: Path, tmp_path: Path) -> None:
+    make(tmp_path / "foreign", seed, times=2).push(f"{registry}/team/base:1", "oci")
+    with_base(project, f"{registry}/team/base:1")
+    built = project.json("register", "environment.yml", "--base", "team")
+    project.write("src/show.py", SCRIPT)
+    shown = project.envbuild("run", "src", "show.py")
+    assert (shown.returncode, "hello False hello" in shown.stdout) == (0, True), shown.stderr
+    project.json("push", "small", f"{registry}/team/small")
+    other = Project(project.folder, tmp_path / "elsewhere-home")
+    assert other.json("pull", f"{registry}/team/small:1")["digest"] == built["image"]["digest"]
+    assert project.json("verify", "small")["findings"] == []
 
 
 @pytest.mark.parametrize("kind", ["oci", "v2s2"])

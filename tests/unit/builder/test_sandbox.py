@@ -68,6 +68,12 @@ def test_more_than_a_page_of_mount_options_does_not_fit() -> None:
     assert not fits_overlay(NEW, RootFilesystem(tuple(Path(f"/t/{number:026}") for number in range(120))))
 
 
+def test_a_tree_that_comes_twice_is_mounted_once_in_its_higher_place() -> None:
+    base, empty, tools = Path("/trees/base"), Path("/trees/empty"), Path("/trees/tools")
+    line = command(NEW, RootFilesystem((base, empty, tools, empty)), env={})
+    assert after(line, "--overlay-src", 1) == [["/trees/base"], ["/trees/tools"], ["/trees/empty"]]
+
+
 def test_a_merged_root_binds_folders_and_repeats_links(tmp_path: Path) -> None:
     (tmp_path / "usr/lib").mkdir(parents=True)
     (tmp_path / "tmp").mkdir()
