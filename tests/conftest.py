@@ -25,7 +25,13 @@ for unusual in ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-ENGINE_TESTS = ("test_docker_example.py", "test_load.py", "test_shell.py", "test_target_conformance.py")
+ENGINE_TESTS = (
+    "test_docker_example.py",
+    "test_in_container.py",
+    "test_load.py",
+    "test_shell.py",
+    "test_target_conformance.py",
+)
 """The files whose tests share a Docker Engine and a Podman: what one of them leaves there, the next one sees."""
 
 GOLDEN = Path(__file__).with_name("golden.json")

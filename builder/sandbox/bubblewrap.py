@@ -51,8 +51,9 @@ def _find(configured: str) -> Bubblewrap:
     seen = "; ".join(answers) or "none is installed"
     raise SandboxError(
         f"no usable bubblewrap on this machine ({seen}). Install bubblewrap, allow unprivileged user namespaces "
-        "(sysctl kernel.unprivileged_userns_clone=1, or an AppArmor profile that allows userns; in Docker: "
-        "--security-opt seccomp=unconfined), or set [build] bwrap in envbuild.toml"
+        "(sysctl kernel.unprivileged_userns_clone=1, or an AppArmor profile that allows userns; in a container of "
+        "Docker: --security-opt seccomp=unconfined --security-opt systempaths=unconfined, of Podman: --security-opt "
+        "unmask=ALL), or set [build] bwrap in envbuild.toml"
     )
 
 
