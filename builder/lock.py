@@ -240,8 +240,12 @@ def read_locks(path: Path, platforms: Sequence[str] = ()) -> tuple[Lock, ...]:
             packages = {_package(each, built) for each in entries if each["platform"] == platform}
             ordered = tuple(sorted(packages, key=lambda each: (each.manager, each.name)))
             locks.append(Lock(platform, channels, ordered, tuple(extras.get("dropped", ()))))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise LockError(f"{path} is not a complete conda-lock file: {error} is missing or of the wrong kind") from None
+    except KeyError as error:
+        raise LockError(f"{path} is not a complete conda-lock file: {error} is missing") from None
+    except (TypeError, AttributeError) as error:
+        raise LockError(
+            f"{path} is not a complete conda-lock file: something in it is of the wrong kind ({error})"
+        ) from None
     except ValueError as error:
         raise LockError(f"{path}: {error}") from None
     for lock in locks:

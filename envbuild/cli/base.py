@@ -9,7 +9,9 @@ from envbuild.settings import load_settings
 from . import output
 
 app = typer.Typer(
-    help="Base images: curated ones, and those that envbuild.toml names from registries.", no_args_is_help=True
+    help="Base images: curated ones, and those that envbuild.toml names from registries.",
+    epilog="Example: envbuild base list",
+    no_args_is_help=True,
 )
 
 

@@ -7,7 +7,11 @@ import typer
 
 from . import output
 
-app = typer.Typer(help="Local conda channels.", no_args_is_help=True)
+app = typer.Typer(
+    help="Local conda channels.",
+    epilog="Example: envbuild channel build channel.toml my-channel/",
+    no_args_is_help=True,
+)
 
 
 @app.callback()

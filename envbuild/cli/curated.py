@@ -11,6 +11,7 @@ from . import output
 
 app = typer.Typer(
     help="Curated environments: used by name (--env curated/NAME), extended (register --from curated/NAME --add ...).",
+    epilog="Example: envbuild run --env curated/pytorch-cpu src train.py",
     no_args_is_help=True,
 )
 

@@ -9,7 +9,11 @@ from envbuild.settings import load_settings
 
 from . import output
 
-app = typer.Typer(help="Data sets: versions of folders, kept once, mounted into runs.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data sets: versions of folders, kept once, mounted into runs.",
+    epilog="Example: envbuild data put data cifar10",
+    no_args_is_help=True,
+)
 
 Reference = Annotated[str, typer.Argument(metavar="NAME[:VERSION]")]
 

@@ -10,7 +10,7 @@ from envbuild.settings import load_settings
 
 from . import env_compare, output
 
-app = typer.Typer(help="Registered environments.", no_args_is_help=True)
+app = typer.Typer(help="Registered environments.", epilog="Example: envbuild env list", no_args_is_help=True)
 
 
 Reference = Annotated[

@@ -12,7 +12,7 @@ from . import output
 if TYPE_CHECKING:
     from envbuild.trainer.run import RunRecord
 
-app = typer.Typer(help="Recorded runs.", no_args_is_help=True)
+app = typer.Typer(help="Recorded runs.", epilog="Example: envbuild runs list", no_args_is_help=True)
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id or the beginning of one; `last` for the newest.")]
 

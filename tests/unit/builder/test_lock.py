@@ -77,7 +77,10 @@ def test_an_environment_file_is_no_lock_file(tmp_path: Path) -> None:
         ("- a\n", "is not a conda-lock file of version 1"),
         ("version: 2\n", "is not a conda-lock file of version 1"),
         ("version: 1\n", "is not a complete conda-lock file: 'package' is missing"),
-        ("version: 1\npackage: [a]\nmetadata: {channels: []}\n", "is not a complete conda-lock file"),
+        (
+            "version: 1\npackage: [a]\nmetadata: {channels: []}\n",
+            "is not a complete conda-lock file: something in it is of the wrong kind",
+        ),
         (
             "version: 1\npackage: []\nmetadata: {channels: []}\n",
             "locks nothing for linux-64; it has no platform at all",

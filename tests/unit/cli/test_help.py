@@ -31,7 +31,10 @@ def test_what_may_be_left_out_stands_in_one_pair_of_brackets(line: str) -> None:
     assert "[[" not in shown and "]]" not in shown.replace("[:TAG]]", "").replace("[:VERSION]]", "")
 
 
-@pytest.mark.parametrize("line", lines())
+GROUPS = sorted({line.split()[0] for line in lines()})
+
+
+@pytest.mark.parametrize("line", sorted({*lines(), *GROUPS}))
 def test_every_command_has_an_example(line: str) -> None:
     command = GROUP
     for name in line.split():
