@@ -69,15 +69,23 @@ class Apt:
         """Put the `.deb` files into `folder`; return package name -> file of those that the mirror still has.
 
         Raises:
-            BaseError: what arrived is not what was pinned.
+            BaseError: what arrived is not what was pinned, or a part of it.
         """
         versions = {package.name: f"{package.name}={package.version}" for package in packages}
-        if self._run("apt-get", "download", "-q", *versions.values(), cwd=folder).returncode:
+        done = self._run("apt-get", "download", "-q", *versions.values(), cwd=folder)
+        said = done.stderr
+        if done.returncode:
             for version in versions.values():  # one that is gone stops all: find out which
-                self._run("apt-get", "download", "-q", version, cwd=folder)
+                said += self._run("apt-get", "download", "-q", version, cwd=folder).stderr
         files = {file.name.split("_")[0]: file for file in folder.glob("*.deb")}
         for package in packages:
             if package.name in files:
+                arrived = files[package.name].stat().st_size
+                if arrived < package.size:
+                    raise BaseError(
+                        f"{package.name} {package.version} arrived in part, {arrived} of {package.size} bytes "
+                        f"({_last(said)}); try again"
+                    )
                 digest = sha256_of(files[package.name])
                 if digest != package.sha256:
                     raise BaseError(

@@ -8,13 +8,14 @@ The second call reads one small record. Bases that envbuild.toml names in `[base
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from envbuild.errors import BaseError, NotFound
+from envbuild.errors import BaseError, NotFound, StoreError
 from envbuild.images.catalog import (
     LINUX_64,
     BaseRecipe,
@@ -30,7 +31,7 @@ from envbuild.settings import Settings
 from .. import atomic
 from ..image import Layer, chain_id, digest
 from ..layers.layer import tree_digest
-from ..report import Reporter
+from ..report import Reporter, size
 from .apt import Apt, find_apt
 from .debian import unpack_packages
 
@@ -38,6 +39,8 @@ BUILDER_VERSION = 2
 """Raise it whenever the same packages would give another tree."""
 
 _NAME_LENGTH = 12
+_LISTS = 40_000_000
+"""Bytes that the package lists of a Debian release take, with some to spare."""
 
 
 class DroppedPins(BaseError):
@@ -96,6 +99,7 @@ def ensure_base(
         NotFound: no base has that name, it is not pinned for that platform, or there is no such version here.
         DroppedPins: the mirror answers, and has not got a pinned version any more.
         BaseError: the packages cannot be had here, or the mirror cannot be reached.
+        StoreError: the disk is full.
     """
     settings = _with_curated(settings)
     if name in settings.bases:
@@ -109,8 +113,12 @@ def ensure_base(
         if known is not None:
             return known
         reporter.say(f"building the base {name}:{recipe.version} from {len(recipe.packages)} Debian packages, once")
-        files = _download(recipe, settings, reporter)
-        return _build(recipe, files, folder, settings)
+        try:
+            files = _download(recipe, settings, reporter)
+            return _build(recipe, files, folder, settings)
+        except OSError as error:
+            reason = error.strerror or error
+            raise StoreError(f"{settings.home} cannot be written ({reason}); make room and try again") from error
 
 
 def base_recipe(name: str, version: int, settings: Settings, platform: str = LINUX_64) -> BaseRecipe | None:
@@ -225,10 +233,23 @@ def _with_curated(settings: Settings) -> Settings:
 
 
 @contextmanager
-def _apt(recipe: BaseRecipe, settings: Settings, reporter: Reporter) -> Iterator[Apt]:
-    """apt, with lists of the recipe's platform alone, for nobody else meanwhile: all bases share them."""
+def _apt(recipe: BaseRecipe, settings: Settings, reporter: Reporter, download: int = 0) -> Iterator[Apt]:
+    """apt, with lists of the recipe's platform alone, for nobody else meanwhile: all bases share them.
+
+    `download` is the size in bytes of what it is wanted for.
+
+    Raises:
+        StoreError: there is no room. On a full disk apt waits for ever, or leaves the beginnings of files.
+    """
     name = _of_platform("apt", recipe.platform)
+    needed = _LISTS + 2 * download  # each file arrives in one folder, and is kept in another
     with atomic.key_lock(settings.home / "cache", name):
+        free = shutil.disk_usage(settings.home).free
+        if free < needed:
+            raise StoreError(
+                f"{settings.home} has room for {size(free)}, and the Debian packages of the base {recipe.name} take "
+                f"about {size(needed)} at first; make room and try again"
+            )
         yield find_apt(settings.home / "cache" / name, recipe.platform, reporter)
 
 
@@ -286,7 +307,10 @@ def _download(recipe: BaseRecipe, settings: Settings, reporter: Reporter) -> lis
     files = {package.name: package_file(package, settings.home) for package in recipe.packages}
     missing = [package for package in recipe.packages if not files[package.name].is_file()]
     if missing:
-        with reporter.task("base", None) as task, _apt(recipe, settings, reporter) as apt:
+        with (
+            reporter.task("base", None) as task,
+            _apt(recipe, settings, reporter, sum(each.size for each in missing)) as apt,
+        ):
             complaint = apt.update()
             with tempfile.TemporaryDirectory(dir=apt.folder) as scratch:
                 arrived = apt.download(missing, Path(scratch))

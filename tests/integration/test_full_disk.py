@@ -34,6 +34,18 @@ def test_a_full_disk_is_a_sentence_and_the_next_build_goes_on(project: Project, 
     assert project.json("register", "environment.yml", env=home)["status"] == "built"
 
 
+def test_apt_is_not_asked_where_there_is_no_room_for_a_base(project: Project, small_disk: Path) -> None:
+    subprocess.run(["rm", "-r", small_disk / "home"], check=True)
+    subprocess.run(["mount", "-o", "remount,size=30m", small_disk], check=True)
+    home = {"ENVBUILD_HOME": str(small_disk / "home")}
+    done = project.envbuild("register", "environment.yml", env=home)
+    assert done.returncode == 1
+    assert "has room for 31.4 MB, and the Debian packages of the base debian12-minimal take about" in done.stderr
+    assert not (small_disk / "home/cache/apt").exists()
+    subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
+    assert project.json("register", "environment.yml", env=home)["status"] == "built"
+
+
 def test_gc_makes_room_on_a_full_disk(project: Project, small_disk: Path) -> None:
     home = {"ENVBUILD_HOME": str(small_disk / "home")}
     assert project.envbuild("register", "environment.yml", env=home).returncode == 1
