@@ -40,8 +40,9 @@ def main() -> None:
 def _print_anything() -> None:
     """Let standard output take every name: what its encoding does not have is written as an escape.
 
-    Python has no stream at all for one that the caller has closed.
+    Python has no stream at all for one that the caller has closed: there is nothing to read then, and nobody reads.
     """
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -32,3 +32,11 @@ def test_closed_streams_are_no_error(tmp_path: Path) -> None:
     line = f"exec {sys.executable} -m envbuild runs list --json >&- 2>&-"
     env = {**os.environ, "ENVBUILD_HOME": str(tmp_path)}
     assert subprocess.run(["sh", "-c", line], env=env, check=False).returncode == 0
+
+
+def test_a_question_that_nobody_can_answer_says_so(tmp_path: Path) -> None:
+    update_run(create_run(tmp_path, "digits", {"script": "train.py"}), state="Completed")
+    line = f"exec {sys.executable} -m envbuild runs remove last <&-"
+    env = {**os.environ, "ENVBUILD_HOME": str(tmp_path)}
+    done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "error: nobody answers the question here; say --yes")
