@@ -103,8 +103,8 @@ def _signal(container: "Container", number: int) -> None:
 def _resize(container: "Container") -> None:
     from docker.errors import APIError
 
-    size = os.get_terminal_size(0)
-    with suppress(APIError):  # it has just ended
+    with suppress(APIError, OSError):  # it has just ended, or the terminal has hung up
+        size = os.get_terminal_size(0)
         container.resize(height=size.lines, width=size.columns)
 
 
@@ -119,7 +119,8 @@ def _raw(terminal: bool) -> Iterator[None]:
         tty.setraw(0)
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it has hung up
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 class _Signals:
