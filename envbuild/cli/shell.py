@@ -44,7 +44,7 @@ def shell(
     kept = {name: os.environ[name] for name in ("TERM", "COLORTERM", "LANG", "TZ") if name in os.environ}
     env = {**kept, **environment.image(store).env, "HOME": "/tmp", "PS1": f"({environment.reference}) \\w\\$ "}
     argv = ["/bin/bash"]
-    if command is None or sys.stdin.isatty():
+    if sys.stdin.isatty():  # else it reads its commands, as any shell does, and nobody waits for a prompt
         argv += ["--norc", "-i"]  # job control: Ctrl-C reaches what runs in the foreground, and not the sandbox
     if command is not None:
         argv += ["-c", command]

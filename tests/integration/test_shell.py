@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -68,6 +68,27 @@ def test_a_signal_to_us_reaches_the_command_in_the_sandbox(project: Project) -> 
     assert process.stdout.read() == "asked\n" and process.wait(PATIENCE) == 9
 
 
+def test_an_interrupt_to_us_alone_reaches_the_command_in_the_sandbox(project: Project) -> None:
+    project.json("register", "environment.yml")
+    detached = Project(project.folder, project.home, before=["setsid"])  # no terminal whose Ctrl-C it might be
+    line = "trap 'echo asked; exit 9' INT; echo ready; while :; do sleep 0.1; done"
+    process = detached.start("shell", "small", "-c", line)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.read() == "asked\n" and process.wait(PATIENCE) == 9
+
+
+def test_without_a_terminal_the_shell_reads_its_commands_and_shows_no_prompt(project: Project) -> None:
+    project.json("register", "environment.yml")
+    done = subprocess.run(
+        [sys.executable, "-m", "envbuild", "shell", "small"], cwd=project.folder,
+        env={**os.environ, "ENVBUILD_HOME": str(project.home)},
+        input="which python\nexit 4\n", capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (4, "/opt/env/bin/python\n", "")
+
+
 def test_a_command_in_the_sandbox_that_does_not_end_when_asked_is_killed(project: Project) -> None:
     project.json("register", "environment.yml")
     process = project.start("shell", "small", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
@@ -111,6 +132,18 @@ def test_a_container_runs_a_command_as_the_sandbox_does(registered: Project, eng
 
 def test_a_container_s_prompt_is_one_on_this_terminal(registered: Project, engine: Engine) -> None:
     use_prompt(registered, "--target", "docker")
+    assert containers_of(engine, registered.folder) == []
+
+
+def test_a_terminal_that_hangs_up_ends_a_container_s_prompt(registered: Project, engine: Engine) -> None:
+    ours, theirs = pty.openpty()
+    said = registered.folder / "said.txt"
+    process = start_shell(registered, theirs, "--target", "docker", said=said)
+    read_until(ours, b"/envbuild/project# ", b"/envbuild/project$ ")
+    os.close(theirs)
+    os.close(ours)
+    process.wait(PATIENCE)
+    assert "Traceback" not in said.read_text()
     assert containers_of(engine, registered.folder) == []
 
 
@@ -184,14 +217,15 @@ def test_what_a_killed_shell_left_is_collected(registered: Project, engine: Engi
     assert containers_of(engine, registered.folder) == []
 
 
-def start_shell(project: Project, terminal: int, *more: str) -> "subprocess.Popen[bytes]":
-    """`envbuild shell` with `terminal` as its controlling terminal."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "envbuild", "shell", "small", *more], cwd=project.folder,
-        env={**os.environ, "ENVBUILD_HOME": str(project.home), "TERM": "dumb"},
-        stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    )  # fmt: skip
+def start_shell(project: Project, terminal: int, *more: str, said: Path | None = None) -> "subprocess.Popen[bytes]":
+    """`envbuild shell` with `terminal` as its controlling terminal; its complaints go there too, or into `said`."""
+    with said.open("wb") if said else nullcontext(terminal) as complaints:
+        return subprocess.Popen(
+            [sys.executable, "-m", "envbuild", "shell", "small", *more], cwd=project.folder,
+            env={**os.environ, "ENVBUILD_HOME": str(project.home), "TERM": "dumb"},
+            stdin=terminal, stdout=terminal, stderr=complaints, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
 
 
 def use_prompt(project: Project, *more: str) -> None:

@@ -1,5 +1,6 @@
 """A shell or a command in an environment, with this terminal: the local target's sandbox without a record or a log."""
 
+import os
 import signal
 import subprocess
 import time
@@ -42,9 +43,10 @@ def run_interactively(session: Session, gpus: Gpus, settings: Settings) -> int:
     asked: list[float] = []
 
     def ask(number: int, _: FrameType | None) -> None:
-        # the terminal sends Ctrl-C to all of its foreground processes; ours is not what it is meant for
         if number != signal.SIGINT:
             asked.append(time.monotonic())
+            status.signal(number)
+        elif not _in_foreground():
             status.signal(number)
 
     with SandboxStatus() as status, cancel_signals(ask):
@@ -56,6 +58,13 @@ def run_interactively(session: Session, gpus: Gpus, settings: Settings) -> int:
     if status.exit_code is None:
         raise SandboxError(f"{session.argv[0]} could not be started in the environment; see the message above")
     return code
+
+
+def _in_foreground() -> bool:
+    """Whether a terminal's Ctrl-C comes to us: it goes to all foreground processes, so the command has it already."""
+    with suppress(OSError), open("/dev/tty", "rb", buffering=0) as terminal:
+        return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    return False
 
 
 def _wait(process: "subprocess.Popen[bytes]", asked: Sequence[float]) -> int:
