@@ -2,7 +2,7 @@
 
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,14 @@ def base_names() -> list[str]:
     return sorted(file.stem for file in _BASES.glob("*.toml"))
 
 
-def read_base(name: str, platform: str = LINUX_64) -> BaseRecipe:
+def read_base(name: str, platform: str = LINUX_64, others: Iterable[str] = ()) -> BaseRecipe:
     """The curated base `name`, pinned for `platform`.
 
     Raises:
-        NotFound: there is none (the message lists the known ones), or it is not pinned for `platform`.
+        NotFound: there is none (the message lists the known ones, and `others`), or it is not pinned for `platform`.
     """
     if name not in base_names():
-        known = [*base_names(), *registry_bases()]
+        known = list(dict.fromkeys([*base_names(), *registry_bases(), *others]))
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise NotFound(f"no base is named {name!r}; {hint}")

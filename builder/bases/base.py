@@ -169,7 +169,7 @@ def update_base(
         from .registry_base import update_registry_base
 
         return update_registry_base(name, settings, reporter, platform, dry_run=dry_run)
-    read_base(name, platform)
+    read_base(name, platform, settings.bases)
     with atomic.key_lock(settings.home / "bases", _of_platform(name, platform)):  # of two at once one has the number
         recipe = _newest(name, settings, platform)
         with reporter.task("apt", None), _apt(recipe, settings, reporter) as apt:
@@ -269,7 +269,7 @@ def _pinned(name: str, settings: Settings, platform: str, version: int) -> BaseR
 def _recipes(name: str, settings: Settings, platform: str) -> list[BaseRecipe]:
     """The base as envbuild brings it, and as `base update` pinned it since; of equal versions the latter."""
     files = sorted((settings.home / "bases" / _of_platform(name, platform)).glob("*/pins.toml"))
-    return [*(read_recipe(file, name) for file in files), read_base(name, platform)]
+    return [*(read_recipe(file, name) for file in files), read_base(name, platform, settings.bases)]
 
 
 def _folder(recipe: BaseRecipe, settings: Settings) -> Path:

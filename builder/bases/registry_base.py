@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from envbuild.errors import BaseError, NotFound, RegistryError
+from envbuild.errors import BaseError, InputError, NotFound, RegistryError
 from envbuild.images.catalog import LINUX_64
 from envbuild.settings import BaseImage, Settings
 
@@ -131,11 +131,11 @@ def _wanted(name: str, settings: Settings, platform: str) -> BaseImage:
     """What envbuild.toml asks for, with its platform.
 
     Raises:
-        BaseError: it is for another platform.
+        InputError: it is for another platform.
     """
     wanted = settings.bases[name]
     if wanted.platform not in ("", platform):
-        raise BaseError(f"the base {name} is for {wanted.platform}, not for {platform}; see [bases] in envbuild.toml")
+        raise InputError(f"the base {name} is for {wanted.platform}, not for {platform}; see [bases] in envbuild.toml")
     return replace(wanted, platform=platform)
 
 
@@ -157,7 +157,7 @@ def _repository(wanted: BaseImage) -> Repository:
 def _resolve(wanted: BaseImage, repository: Repository) -> _Pin:
     reference = parse_reference(wanted.image)
     if not reference.tag and not reference.digest:
-        raise BaseError(f"the base image {wanted.image!r} has neither tag nor digest; add :TAG or @sha256:...")
+        raise InputError(f"the base image {wanted.image!r} has neither tag nor digest; add :TAG or @sha256:...")
     image = _find(reference, wanted.platform, repository)
     return _Pin(
         image=wanted.image,

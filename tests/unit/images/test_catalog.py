@@ -42,6 +42,11 @@ def test_a_base_that_is_like_none_is_answered_with_the_list() -> None:
         read_base("../x")
 
 
+def test_the_bases_of_the_project_are_known_too() -> None:
+    with pytest.raises(NotFound, match="no base is named 'taem'; did you mean team?"):
+        read_base("taem", others=["team"])
+
+
 def test_a_recipe_written_is_the_recipe_read(tmp_path: Path) -> None:
     recipe = read_base("debian12-minimal")
     (tmp_path / "pins.toml").write_text(write_recipe(recipe))
