@@ -14,6 +14,8 @@ _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_LONGEST = 255
+"""Characters of `registry/repository` that registries and clients take (OCI distribution specification)."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,8 @@ def parse_reference(text: str) -> Reference:
     """
     name, at, digest = text.partition("@")
     registry, slash, rest = name.partition("/")
-    if not slash or not _REGISTRY.fullmatch(registry) or not (set(registry) & set(".:") or registry == "localhost"):
-        raise InputError(
-            f"{text!r} does not begin with a registry; write REGISTRY/REPOSITORY, for instance "
-            f"registry.example.org/team/{text.rpartition('/')[2] or 'image'}"
-        )
+    if not slash or not _is_registry(registry):
+        raise InputError(f"{text!r} {_without_registry(text)}")
     if int(_PORT.sub("", registry) or 0) > _MAX_PORT:
         raise InputError(f"{registry!r} in {text!r} has no port of a machine: at most {_MAX_PORT}")
     repository, colon, tag = rest.partition(":")
@@ -55,11 +54,31 @@ def parse_reference(text: str) -> Reference:
         raise InputError(
             f"{repository!r} in {text!r} is no repository: lower-case letters, digits and single . _ - between them"
         )
+    if len(registry) + 1 + len(repository) > _LONGEST:
+        raise InputError(f"the name {registry}/{repository[:20]}... is too long: at most {_LONGEST} characters")
     if colon and not is_tag(tag):
         raise InputError(f"{tag!r} in {text!r} is no tag: letters, digits, '_', '.' and '-', at most 128")
     if at and not is_digest(digest):
         raise InputError(f"{digest!r} in {text!r} is no digest: write sha256: and 64 hexadecimal digits")
     return Reference(registry, repository, tag, digest)
+
+
+def _is_registry(text: str) -> bool:
+    """Whether `text` is a host, and no first part of a repository on Docker Hub."""
+    return _REGISTRY.fullmatch(text) is not None and (bool(set(text) & set(".:")) or text == "localhost")
+
+
+def _without_registry(text: str) -> str:
+    """What is wrong with a reference that does not begin with a registry and a slash."""
+    scheme, url, _ = text.partition("://")
+    if url:
+        return f"is a URL; write REGISTRY/REPOSITORY, without {scheme}://"
+    if "/" not in text and _is_registry(text) and "." in text.partition(":")[0]:
+        return f"names no repository; write {text}/REPOSITORY"
+    example = f"for instance registry.example.org/team/{text.rpartition('/')[2] or 'image'}"
+    if _REPOSITORY.fullmatch(text.partition("@")[0].partition(":")[0]):
+        example += f", or docker.io/{text if '/' in text else f'library/{text}'} for one on Docker Hub"
+    return f"does not begin with a registry; write REGISTRY/REPOSITORY, {example}"
 
 
 def is_tag(text: str) -> bool:

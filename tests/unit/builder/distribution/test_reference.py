@@ -29,7 +29,10 @@ def test_the_parts_of_a_reference(text: str, expected: Reference) -> None:
     [
         ("ubuntu", "does not begin with a registry"),
         ("team/env", "does not begin with a registry"),
-        ("https://registry.test/env", "does not begin with a registry"),
+        ("debian:12", "or docker.io/library/debian:12 for one on Docker Hub"),
+        ("https://registry.test/env", "is a URL; write REGISTRY/REPOSITORY, without https://"),
+        ("registry.test:5000", "names no repository; write registry.test:5000/REPOSITORY"),
+        (f"registry.test/{'a' * 242}", "is too long: at most 255 characters"),
         ("user:secret@registry.test/env", "does not begin with a registry"),
         ("registry.test/", "is no repository"),
         ("registry.test/Team/env", "lower-case letters"),
