@@ -236,6 +236,13 @@ class Connection:
         begin = f"{self.registry} answered {answer.status_code} for {what}{f' ({said})' if said else ''}"
         if answer.status_code in (401, 403):
             return f"{begin}; the account may not do this: ask who runs the registry for access"
+        if answer.status_code == 404 and answer.request.method in ("POST", "PUT"):
+            return f"{begin}; check the name, and whether the repository must be made there before a push"
+        if answer.status_code == 413:
+            return (
+                f"{begin}: more than it, or a proxy before it, takes at once; set a smaller chunk-size in "
+                "envbuild.toml [registry], for instance 8MiB"
+            )
         if answer.status_code == 404:
             return f"{begin}; check the name, and whether it was pushed"
         if answer.status_code == 429:
@@ -253,7 +260,7 @@ class _Unreachable(Exception):
         self.plain = "WRONG_VERSION_NUMBER" in text or "record layer failure" in text.lower()
         self.untrusted = "CERTIFICATE_VERIFY_FAILED" in text
         """Its certificate does not convince: another try will find the same."""
-        super().__init__(_distrust(text) if self.untrusted else _reason(text, cause))
+        super().__init__(_distrust(text) if self.untrusted else what_broke(cause))
 
 
 def _distrust(text: str) -> str:
@@ -268,8 +275,9 @@ def _distrust(text: str) -> str:
     )
 
 
-def _reason(text: str, cause: Exception) -> str:
+def what_broke(cause: Exception) -> str:
     """The one thing worth knowing out of urllib3's nested messages."""
+    text = str(cause)
     for sign, reason in (
         ("Connection refused", "connection refused"),
         ("Name or service not known", "its name is not known"),
@@ -279,6 +287,9 @@ def _reason(text: str, cause: Exception) -> str:
         ("Connection reset", "the connection was reset"),
         ("closed connection", "the connection was cut"),
         ("Broken pipe", "the connection was cut"),
+        ("Connection broken", "the connection was cut"),
+        ("IncompleteRead", "the connection was cut"),
+        ("[SSL", "it does not speak TLS as we do"),
     ):
         if sign.lower() in text.lower():
             return reason

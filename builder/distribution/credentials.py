@@ -137,6 +137,11 @@ def _ask(helper: str, server: str) -> Credentials | None:
         done = subprocess.run(
             [program, "get"], input=server, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
+    except FileNotFoundError:
+        raise RegistryError(
+            f"the credential helper {program} could not be asked for {server}: it is not installed; install it, or "
+            "take it out of Docker's config.json (credsStore, credHelpers) and log in again"
+        ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it did not answer in {_SECONDS} s"
         raise RegistryError(f"the credential helper {program} could not be asked for {server}: {reason}") from None

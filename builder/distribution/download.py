@@ -10,7 +10,7 @@ from .. import atomic
 from ..file_digest import sha256_of
 from ..image import Blob
 from ..store import Store
-from .connection import Stopped
+from .connection import Stopped, what_broke
 from .repository import Repository
 
 _TRIES = 5
@@ -81,7 +81,7 @@ def _continue(repository: Repository, blob: Blob, part: Path, advance: Callable[
                     file.write(piece)
                     advance(len(piece))
             except requests.RequestException as error:
-                raise _Passing(f"the connection was cut ({type(error).__name__})") from None
+                raise _Passing(what_broke(error)) from None
     if begun < blob.size:
         raise _Passing(f"only {begun} of {blob.size} bytes arrived")
     if begun > blob.size:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode, urljoin
 from envbuild.errors import RegistryError
 
 from ..image import MANIFEST_TYPE, digest, to_json
-from .connection import Connection
+from .connection import Connection, what_broke
 from .reference import is_digest
 
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ def _read(answer: "requests.Response", what: str, limit: int) -> bytes:
             if len(data) > limit:
                 raise RegistryError(f"{what} is larger than {limit} bytes; no document of an image is: refused")
     except requests.RequestException as error:
-        raise _Cut(f"it was cut off ({type(error).__name__})") from None
+        raise _Cut(what_broke(error)) from None
     return bytes(data)
 
 

@@ -201,7 +201,8 @@ def test_an_account_that_may_not_push_is_told_so(sender: Project, tokens: TokenS
     ("status", "said"),
     [
         (403, "the account may not do this"),
-        (404, "check the name, and whether it was pushed"),
+        (404, "check the name, and whether the repository must be made there before a push"),
+        (413, "set a smaller chunk-size in envbuild.toml [registry]"),
         (429, "too many requests; wait a while"),
         (500, "nothing is lost, the same command goes on later"),
         (503, "nothing is lost, the same command goes on later"),
@@ -311,6 +312,16 @@ def test_a_cut_in_the_middle_of_a_download_goes_on_where_it_was(sender: Project,
     assert other.json("pull", f"{place}:1")["status"] == "pulled"
     ranges = [each.headers["range"] for each in proxy.seen if "range" in each.headers]
     assert ranges and set(ranges) <= {"bytes=524288-", "bytes=1048576-", "bytes=1572864-"}
+
+
+def test_a_connection_that_is_cut_again_and_again_is_said_in_words(
+    sender: Project, proxy: Proxy, tmp_path: Path
+) -> None:
+    sender.json("push", "small", f"{proxy.address}/team/small")
+    proxy.rule = lambda seen: ("down", 1000) if "/blobs/" in seen.path else None
+    done = elsewhere(sender, tmp_path).envbuild("pull", f"{proxy.address}/team/small:1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("the connection was cut; the same command goes on later\n")
 
 
 def test_a_download_that_is_given_up_is_continued_by_the_next_process(

@@ -128,7 +128,7 @@ def test_a_helper_that_fails_is_named_and_its_output_is_not_shown(
 def test_a_missing_helper_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(home.folder))
     home.write(".docker/config.json", {"credsStore": "absent"})
-    with pytest.raises(RegistryError, match="docker-credential-absent could not be asked"):
+    with pytest.raises(RegistryError, match="docker-credential-absent could not be asked for .*: it is not installed"):
         home.find()
 
 
