@@ -4,11 +4,14 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from envbuild.builder import atomic
 from envbuild.errors import EnvbuildError, InputError
 
+from .cancellation import Signals
 from .compose import CANCEL_FILE
 from .run import RunRecord, change_run, load_folder, now, supervisor_is_here, supervisor_place
 from .supervision import is_in_another_container, process_start
@@ -69,6 +72,21 @@ def request_cancel(run: RunRecord, grace: float = GRACE) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def answering_for(run: RunRecord) -> Iterator[None]:
+    """Record the queued `run` as Canceled when what is to start it is interrupted, or told to end, before it has.
+
+    Without this nobody would have begun it, and it would be found Lost.
+    """
+    with Signals() as signals:
+        try:
+            yield
+        except KeyboardInterrupt:
+            signals.ignore()
+            change_run(run, _cancel_queued)
+            raise
 
 
 def cancel_requested(run: RunRecord) -> bool:

@@ -100,6 +100,13 @@ def run(
 
 def start(run: "RunRecord", settings: Settings, detach: bool, as_json: bool) -> None:
     """Run the queued `run`: to its end with its log on standard output, or in the background; end the command."""
+    from envbuild.trainer.cancel import answering_for
+
+    with answering_for(run):
+        _start(run, settings, detach, as_json)
+
+
+def _start(run: "RunRecord", settings: Settings, detach: bool, as_json: bool) -> None:
     from envbuild.trainer.background import supervise_in_background
     from envbuild.trainer.portal import portal_url, studio_url
     from envbuild.trainer.supervisor import supervise
