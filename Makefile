@@ -113,10 +113,10 @@ bench-capture: $(DEVELOPED)
 
 # in the folder of the project: its envbuild.toml counts, and what was registered there
 register: $(INSTALLED)
-	cd $(dir $(ENV)) && "$(CURDIR)/$(BIN)/envbuild" register $(notdir $(ENV))
+	cd "$$(dirname "$(ENV)")" && "$(CURDIR)/$(BIN)/envbuild" register "$$(basename "$(ENV)")"
 
 run: $(INSTALLED)
-	cd $(dir $(SOURCE:/=)) && "$(CURDIR)/$(BIN)/envbuild" run $(OPTIONS) $(notdir $(SOURCE:/=)) $(SCRIPT) $(ARGS)
+	cd "$$(dirname "$(SOURCE)")" && "$(CURDIR)/$(BIN)/envbuild" run $(OPTIONS) "$$(basename "$(SOURCE)")" $(SCRIPT) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
