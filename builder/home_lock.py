@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from envbuild.errors import StoreError
+from envbuild.errors import InputError, StoreError
 
 from .report import Reporter
 
@@ -27,9 +27,12 @@ _LOCKS = Path("/proc/locks")
 
 @contextmanager
 def sharing(home: Path, reporter: Reporter) -> Iterator[None]:
-    """Keep `gc` out until the block ends; wait for one that is running, and say so."""
-    home.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    """Keep `gc` out until the block ends; wait for one that is running, and say so.
+
+    Raises:
+        InputError: there can be no home where `home` is.
+    """
+    descriptor = _open(home)
     try:
         if not _try(descriptor, fcntl.LOCK_SH):
             reporter.say(f"waiting for {_holders(home) or 'envbuild gc'} to end")
@@ -44,9 +47,10 @@ def alone(home: Path) -> Iterator[None]:
     """Keep everybody else out until the block ends.
 
     Raises:
+        InputError: there can be no home where `home` is.
         StoreError: somebody builds or starts a run now; the message says who. Or the file system knows no locks.
     """
-    descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = _open(home)
     try:
         try:
             holders = _take(descriptor, home)
@@ -77,6 +81,17 @@ def holding(folders: Iterable[Path]) -> Iterator[None]:
             with suppress(OSError):  # a file system without locks, where gc refuses to work
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
+
+
+def _open(home: Path) -> int:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        reason = "it is no folder" if home.exists() and not home.is_dir() else error.strerror
+        raise InputError(f"{home} cannot be the home of envbuild: {reason}; set ENVBUILD_HOME to a folder") from None
 
 
 def is_held(folder: Path) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from envbuild.builder.home_lock import alone, holding, is_held, sharing
 from envbuild.builder.report import Silent
-from envbuild.errors import StoreError
+from envbuild.errors import InputError, StoreError
 
 Start = Callable[[str], "subprocess.Popen[bytes]"]
 
@@ -45,6 +45,17 @@ def other(tmp_path: Path) -> Iterator[Start]:
 def enter(context: AbstractContextManager[None]) -> bool:
     with context:
         return True
+
+
+@pytest.mark.parametrize("lock", [lambda home: sharing(home, Silent()), alone])
+def test_what_can_be_no_home_is_a_sentence(
+    tmp_path: Path, lock: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file cannot be the home of envbuild: it is no folder; set ENVBUILD_HOME"):
+        lock(tmp_path / "file").__enter__()
+    with pytest.raises(InputError, match="file/home cannot be the home of envbuild: Not a directory"):
+        lock(tmp_path / "file/home").__enter__()
 
 
 def test_builds_share_the_home(tmp_path: Path, other: Start) -> None:
