@@ -12,6 +12,7 @@ from envbuild.builder.log import FILE_NAME as LOG_NAME
 from envbuild.builder.log import BuildLog
 from envbuild.builder.report import Reporter
 from envbuild.builder.spec import EnvironmentSpec
+from envbuild.errors import InputError
 from envbuild.settings import Settings
 
 from .environments import find_lock
@@ -43,7 +44,12 @@ def lock_only(
             refresh,
         )
         log.close()
-    write_locks(locks, target)
+    try:
+        write_locks(locks, target)
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written in {Path.cwd()}: {error.strerror or error}; go to a folder that can be written"
+        ) from None
     return locks
 
 

@@ -1,5 +1,6 @@
 """Puts the commands together, and turns every error into one sentence and an exit code."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -103,6 +104,11 @@ app.add_typer(channel.app, name="channel")
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; a reader of its output who has gone is Typer's to see (exit 1)."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        _complain("the folder that you are in is not there any more; go to another one (cd ..)")
+        return 2
     try:
         code = typer.main.get_command(app).main(args=list(arguments), prog_name="envbuild", standalone_mode=False)
     except EnvbuildError as error:

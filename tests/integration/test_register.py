@@ -168,3 +168,11 @@ def test_a_changed_requirements_file_that_is_included_makes_a_new_version(projec
     second = project.json("register", "environment.yml")
     assert (second["version"], second["packed"]) == (2, 1)
     assert "six-1.17.0" in (project.home / "environments/small/2/conda-lock.yml").read_text()
+
+
+def test_a_lock_that_cannot_be_written_here_is_a_sentence(project: Project) -> None:
+    (project.folder / "conda-lock.yml").mkdir()
+    done = project.envbuild("register", "environment.yml", "--no-build")
+    assert done.returncode == 2
+    assert f"conda-lock.yml cannot be written in {project.folder}: " in done.stderr
+    assert [entry.name for entry in project.folder.glob(".*")] == []
