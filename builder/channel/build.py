@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envbuild.errors import StoreError
+from envbuild.errors import InputError, StoreError
 
 from .. import atomic
 from ..file_digest import sha256_of
@@ -51,11 +51,14 @@ def build_channel(recipe: Path, directory: Path, reporter: Reporter) -> ChannelR
 
     Raises:
         RecipeError: the recipe cannot be understood, or asks for a Python that is not here.
+        InputError: `directory` is a file.
         FetchError: a wheel cannot be downloaded.
         PackageError: a wheel is damaged or does not fit its entry in the recipe.
         StoreError: `directory` cannot be written.
     """
     begin = time.monotonic()
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is a file; a channel is a folder: name one, new or of an earlier build")
     wanted = read_recipe(recipe)
     python = find_cpython(wanted.python)
     directory = directory.absolute()
