@@ -9,6 +9,7 @@ take it for a name that was seconds old finds the name gone, and takes another.
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TEMPORARY = ".tmp-"
+_OURS = re.compile(r"\.tmp-\d+-[0-9a-f]{8}")
+"""What `_temporary_name` gives."""
 _TRIES = 1000
 """Names tried in a folder that is there: no sweeper takes as many, but in some, as /proc, nothing can be made."""
 _LOOK_AGAIN = 0.2
@@ -126,13 +129,16 @@ def discard(path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> int:
-    """Remove what killed writers left directly in `folder`; return how many entries that were."""
+def sweep(folder: Path, *, shared: bool = False) -> int:
+    """Remove what killed writers left directly in `folder`; return how many entries that were.
+
+    In one that is `shared` with whatever a user has there, only what is named exactly as we name it can be ours.
+    """
     removed = 0
     if not folder.is_dir():
         return 0
     for entry in folder.iterdir():
-        if not entry.name.startswith(_TEMPORARY):
+        if not entry.name.startswith(_TEMPORARY) or (shared and not _OURS.fullmatch(entry.name)):
             continue
         with _abandoned(entry) as abandoned:
             if not abandoned:

@@ -17,7 +17,7 @@ from .. import atomic
 from ..image import Image
 from ..report import Reporter
 from ..store import Store
-from .layout import Part, Write, docker_manifest, layout_parts, not_written, write_content
+from .layout import Part, Write, docker_manifest, layout_parts, not_written, sweep_beside, write_content
 
 _AHEAD = 8
 """Pieces of at most 1 MiB that wait to be sent."""
@@ -43,6 +43,7 @@ def export_archive(parts: Sequence[Part], store: Store, file: Path, reporter: Re
             raise InputError(f"{file.parent} is not a folder; make it, or write the archive elsewhere")
         if file.exists() and not file.is_file():
             raise InputError(f"{file} is not a file; name one that can be replaced")
+        sweep_beside(file)
         with (
             reporter.task("export", sum(part.size for part in parts)) as task,
             atomic.new_file(file) as target,

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def export_layout(parts: Sequence[Part], store: Store, folder: Path, reporter: R
     """
     try:
         _check_free(folder)
+        sweep_beside(folder)
         with atomic.new_folder(folder) as target, reporter.task("export", sum(part.size for part in parts)) as task:
             (target / "blobs/sha256").mkdir(parents=True)
             for part in parts:
@@ -102,6 +104,12 @@ def export_layout(parts: Sequence[Part], store: Store, folder: Path, reporter: R
     except OSError as error:
         raise not_written(folder, error) from error
     return folder
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what a killed export left there: nobody else would, and it may be as large as an image."""
+    with suppress(OSError):  # a folder that may be written and not read
+        atomic.sweep(path.parent, shared=True)
 
 
 def not_written(path: Path, error: OSError) -> EnvbuildError:

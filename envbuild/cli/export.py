@@ -1,5 +1,6 @@
 """`envbuild export NAME[:VERSION] oci-archive:FILE | docker-archive:FILE | oci:DIR`"""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,7 @@ def export(
             f"{destination!r} is no destination; write oci-archive:FILE, docker-archive:FILE or oci:DIR, "
             "for instance oci-archive:image.tar"
         )
+    path = os.path.expanduser(path)  # shells leave a ~ behind a colon alone
     name, colon, _ = Path(path).name.partition(":")
     if colon:
         plain = Path(path).with_name(name or "image")

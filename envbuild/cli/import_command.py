@@ -1,5 +1,6 @@
 """`envbuild import FILE | oci:DIR`"""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -46,4 +47,4 @@ def _path(source: str) -> Path:
         path = source
     if not path:
         raise InputError(f"{source!r} names no archive; write FILE or oci:DIR, as envbuild export wrote it")
-    return Path(path)
+    return Path(path) if path is source else Path(os.path.expanduser(path))  # shells leave a ~ behind a colon alone

@@ -213,3 +213,19 @@ def test_an_export_that_cannot_be_finished_leaves_the_old_file(project: Project)
     assert done.returncode == 1 and "no longer holds what was built" in done.stderr
     assert (project.folder / "small.tar").read_text() == "the old one"
     assert not list(project.folder.glob(".tmp-*"))
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_one_there(project: Project) -> None:
+    project.json("register", "environment.yml")
+    project.write(".tmp-4711-0123abcd", "half of an archive")
+    project.json("export", "small", "oci-archive:small.tar")
+    assert not list(project.folder.glob(".tmp-*"))
+
+
+def test_a_home_folder_behind_a_colon_is_the_user_s(project: Project, tmp_path: Path) -> None:
+    project.json("register", "environment.yml")
+    env = {"HOME": str(tmp_path / "user")}
+    (tmp_path / "user").mkdir()
+    project.json("export", "small", "oci-archive:~/small.tar", env=env)
+    assert (tmp_path / "user/small.tar").is_file()
+    assert project.json("import", "oci-archive:~/small.tar", env=env)["status"] == "there"

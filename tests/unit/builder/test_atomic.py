@@ -69,6 +69,13 @@ def test_sweep_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sweep_takes_nothing_of_the_user_s_in_a_shared_folder(tmp_path: Path) -> None:
+    for name in (".tmp-4711-0123abcd", ".tmp-notes", ".tmp-4711-notes"):
+        (tmp_path / name).write_text("")
+    assert atomic.sweep(tmp_path, shared=True) == 1
+    assert {entry.name for entry in tmp_path.iterdir()} == {".tmp-notes", ".tmp-4711-notes"}
+
+
 @pytest.mark.parametrize(("depth", "name"), [(200, "d" * 50), (1500, "d"), (3000, "d" * 60)])
 def test_a_tree_deeper_than_a_path_or_a_recursion_reaches_is_removed(tmp_path: Path, depth: int, name: str) -> None:
     top = tmp_path / "top"
