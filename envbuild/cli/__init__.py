@@ -25,6 +25,7 @@ def main() -> None:
         interruption.watch()
         _print_anything()
         code = run(sys.argv[1:])
+        _give_up_output()
         if ours:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is done, and what is left takes no time
     except KeyboardInterrupt:  # while a handler was changed, or a second one
@@ -47,6 +48,14 @@ def _print_anything() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _give_up_output() -> None:
+    """Drop what standard output could not take, which was said: Python would try again as it ends, and exit 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _end(*_: object) -> None:

@@ -1,8 +1,10 @@
 """Puts the commands together, and turns every error into one sentence and an exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -111,6 +113,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     try:
         code = typer.main.get_command(app).main(args=list(arguments), prog_name="envbuild", standalone_mode=False)
+        sys.stdout.flush()
     except EnvbuildError as error:
         _complain(str(error))
         if error.log:
@@ -127,11 +130,24 @@ def run(arguments: Sequence[str]) -> int:
         _complain("interrupted; nothing is half done, run the same command again to go on")
         return 130
     except OSError as error:
-        _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+        _complain(_told(error))
         return 1
     return code if isinstance(code, int) else 0
 
 
+def _told(error: OSError) -> str:
+    """Where the system failed, and what helps where it did not say: what was open was written, and the disk is full."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {reason}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"what was being written did not fit: {reason}; make room, also in ENVBUILD_HOME (envbuild gc), then go on"
+        )
+    return f"a file: {reason}"
+
+
 def _complain(text: str) -> None:
-    sys.stdout.flush()
+    with suppress(OSError):  # it may be what the complaint is about
+        sys.stdout.flush()
     sys.stderr.write(f"error: {text}\n")

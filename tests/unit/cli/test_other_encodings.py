@@ -40,3 +40,13 @@ def test_a_question_that_nobody_can_answer_says_so(tmp_path: Path) -> None:
     env = {**os.environ, "ENVBUILD_HOME": str(tmp_path)}
     done = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "error: nobody answers the question here; say --yes")
+
+
+def test_an_output_without_room_says_that_there_is_none(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "envbuild", "runs", "list", "--json"], stdout=full, stderr=subprocess.PIPE,
+            env={**os.environ, "ENVBUILD_HOME": str(tmp_path)}, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: what was being written did not fit: No space left on device; make room")
