@@ -92,8 +92,8 @@ def engine_errors(engine: Engine, doing: str) -> Iterator[None]:
         raise EngineError(f"{engine.product} could not {doing}: {error}{_cure(str(error))}") from None
     except requests.RequestException as error:
         raise EngineError(
-            f"the connection to {engine.product} at {engine.host} broke off, so it could not {doing} ({error}); "
-            "see whether it still runs, and try again"
+            f"the connection to {engine.product} at {engine.host} broke off, so it could not {doing} "
+            f"({_innermost(str(error))}); see whether it still runs, and try again"
         ) from None
 
 
@@ -223,7 +223,7 @@ def _reason(error: OSError, path: str) -> str:
 
 def _innermost(text: str) -> str:
     """What the system said, out of the layers of clients around it."""
-    found = re.search(r"\[Errno -?\d+\] ([^()\"']+)", text)
+    found = re.search(r"\[Errno -?\d+\] ([^()\"']+)", text) or re.search(r"\((?:\d+, )?'([^'()]+)'\)", text)
     return found[1] if found else text
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from envbuild.builder.publish.engine import Engine, engine_errors
 from envbuild.builder.sandbox.command import Mount
+from envbuild.errors import EngineError
 
 from ..supervision import boot_id, pid_namespace, process_start
 from .gpus import Gpus, find_gpus
@@ -132,16 +133,23 @@ def watched_containers(engine: Engine) -> list["Container"]:
 
 @contextmanager
 def new_container(engine: Engine, options: dict[str, Any]) -> Iterator["Container"]:
-    """A container that is gone when the block ends, however it ends."""
+    """A container that is gone when the block ends, however it ends.
+
+    What goes wrong in the block is what is raised, also where the container cannot be removed then: the engine may have
+    gone, and the next job there, or `gc`, removes what it comes back with.
+    """
     from docker.errors import NotFound
 
     with engine_errors(engine, "make a container"):
         container = engine.client.containers.create(**options)
     try:
         yield container
-    finally:
-        with engine_errors(engine, f"remove the container {container.short_id}"), suppress(NotFound):
+    except BaseException:
+        with suppress(EngineError), engine_errors(engine, "remove the container"):
             _remove(container)
+        raise
+    with engine_errors(engine, f"remove the container {container.short_id}"), suppress(NotFound):
+        _remove(container)
 
 
 def user_of(wanted: str, engine: Engine) -> tuple[str, str]:

@@ -93,6 +93,8 @@ def test_what_is_no_address_is_wrong_input_and_says_who_named_it(address: str) -
 def test_what_the_system_said_is_told_without_the_layers_around_it() -> None:
     said = "Max retries exceeded (Caused by NewConnectionError('<x>: Failed: [Errno 111] Connection refused'))"
     assert (_innermost(said), _innermost("no version")) == ("Connection refused", "no version")
+    assert _innermost("('Connection aborted.', FileNotFoundError(2, 'No such file'))") == "No such file"
+    assert _innermost("('Connection aborted.', RemoteDisconnected('closed'))") == "closed"
 
 
 def test_an_unknown_context_is_wrong_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from docker.errors import APIError, NotFound
 
 from envbuild.errors import EngineError
@@ -91,6 +92,13 @@ def test_another_reason_why_a_container_stays_is_said_at_once() -> None:
     with pytest.raises(EngineError, match=told), new_container(engine_with(ending), {}):
         pass
     assert len(ending.errors) == 1
+
+
+def test_what_went_wrong_first_is_told_also_when_the_container_cannot_be_removed_then() -> None:
+    ending = Ending(requests.ConnectionError("gone"))
+    with pytest.raises(EngineError, match="^first$"), new_container(engine_with(ending), {}):
+        raise EngineError("first")
+    assert ending.errors == []
 
 
 def test_a_container_that_somebody_else_has_removed_is_gone() -> None:
