@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +86,19 @@ def _run(
     begin = time.monotonic()
     environment = _environment(run, settings)
     with ready(environment, settings, reporter, run.folder):
-        return _run_in(environment, run, settings, work, follow, begin)
+        return _run_in(environment, run, settings, work, follow, begin, reporter)
 
 
 def _run_in(
     environment: Environment, run: RunRecord, settings: Settings, work: Path,
-    follow: Callable[[bytes], None] | None, begin: float,
+    follow: Callable[[bytes], None] | None, begin: float, reporter: Reporter,
 ) -> dict[str, Any]:  # fmt: skip
     store = Store(settings.home)
     materialise(load_snapshot(run.document["snapshot"]["id"], settings.home), settings.home, work / "code")
     _link(environment.build_log, run.build_log)
     name = image_reference(environment.name, environment.version)
     job = compose_job(run, environment.root(store), environment.image(store), name, work)
+    job = replace(job, reporter=reporter)
     prepared = time.monotonic()
     watch, limit = Watch(run), TimeLimit((run.document.get("limits") or {}).get("timeout"))
 

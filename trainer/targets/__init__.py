@@ -2,12 +2,12 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from envbuild.builder.image import Image
-from envbuild.builder.report import Reporter
+from envbuild.builder.report import Reporter, Silent
 from envbuild.builder.sandbox.command import Mount, RootFilesystem
 from envbuild.errors import NotFound, SettingsError
 from envbuild.settings import Settings, parse_size
@@ -47,6 +47,8 @@ class Job:
     """What an engine is to call the image: `NAME:VERSION`."""
     gpus: str = ""
     """`all`, a number of GPUs, or their ids separated by commas; empty for none."""
+    reporter: Reporter = field(default_factory=Silent)
+    """Hears how far the image is on its way to an engine that lacks it, which may take minutes."""
     grace: Callable[[], float] = lambda: GRACE
     """Seconds between the signal that asks the job to end and the kill; asked when that signal comes."""
 

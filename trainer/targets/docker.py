@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from envbuild.builder.publish.docker import load_image
 from envbuild.builder.publish.engine import Engine, engine_errors, find_engine
-from envbuild.builder.report import Reporter, Silent
+from envbuild.builder.report import Reporter
 from envbuild.builder.sandbox.command import Mount
 from envbuild.builder.store import Store
 from envbuild.errors import EngineError, SettingsError
@@ -99,7 +99,7 @@ class Docker:
         engine = find_engine(self._settings.host)
         with engine_errors(engine, "look for what earlier runs left"):
             remove_stale(engine)
-        image = load_image(job.image, job.image_name, self._store, engine, Silent())
+        image = load_image(job.image, job.image_name, self._store, engine, job.reporter)
         with new_container(engine, self._options(job, image.image_id, engine)) as container:
             return _supervise(engine, container, job, started, follow)
 

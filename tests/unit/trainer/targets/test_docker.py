@@ -1,11 +1,16 @@
 """How a job becomes a container."""
 
 import os
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from envbuild.errors import SettingsError
+from envbuild.builder.image import make_image
+from envbuild.builder.sandbox.command import RootFilesystem
+from envbuild.errors import EngineError, SettingsError
+from envbuild.trainer.targets import Job, docker
 from envbuild.trainer.targets.container import device_requests, user_of
 from envbuild.trainer.targets.docker import DockerSettings, read_docker_settings
 
@@ -54,3 +59,19 @@ def test_settings_are_read_and_unknown_ones_refused() -> None:
         read_docker_settings("gpu", {"type": "docker", "hots": ""})
     with pytest.raises(SettingsError, match=r"targets.gpu.user must be text, not 1000"):
         read_docker_settings("gpu", {"type": "docker", "user": 1000})
+
+
+def test_an_image_on_its_way_to_the_engine_is_heard_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def load(*given: object) -> None:
+        raise EngineError(f"heard: {given[-1] is job.reporter}")
+
+    monkeypatch.setattr(docker, "find_engine", lambda host: SimpleNamespace(product="Docker Engine"))
+    monkeypatch.setattr(docker, "remove_stale", lambda engine: 0)
+    monkeypatch.setattr(docker, "load_image", load)
+    image = make_image([], "linux-64", 0, {}, {})
+    job = Job(
+        [], RootFilesystem(()), [], {}, "/", tmp_path / "log", network=False, cpus=None, memory=None, shm_size=1,
+        image=image,
+    )  # fmt: skip
+    with pytest.raises(EngineError, match="heard: True"):
+        docker.Docker(DockerSettings(), tmp_path).run(job, lambda pid: None, None)
