@@ -160,19 +160,19 @@ def _context() -> tuple[str, str, Any] | None:
     if not os.environ.get("DOCKER_CONTEXT") and not (folder / "config.json").is_file():
         return None
     from docker.context import ContextAPI
+    from docker.context.config import get_current_context_name
     from docker.errors import DockerException
 
     try:
-        name = os.environ.get("DOCKER_CONTEXT") or ContextAPI.get_current_context().Name
+        name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name() or "default"
         if name == "default":
             return None
         found = ContextAPI.kwargs_from_context(name)
     except (DockerException, OSError, ValueError, AttributeError, KeyError) as error:
         raise EngineError(f"Docker's configuration in {folder} cannot be read: {error}") from None
     if not found:
-        raise EngineAddressError(
-            f'the Docker context "{name}" does not exist; see docker context ls, or unset DOCKER_CONTEXT'
-        )
+        cure = "unset DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") else "docker context use default"
+        raise EngineAddressError(f'the Docker context "{name}" does not exist; see docker context ls, or {cure}')
     return str(found["base_url"]), f'the Docker context "{name}"', found.get("tls")
 
 

@@ -103,3 +103,14 @@ def test_an_unknown_context_is_wrong_input(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("DOCKER_CONTEXT", "absent")
     with pytest.raises(EngineAddressError, match='the Docker context "absent" does not exist'):
         find_engine()
+
+
+def test_a_current_context_that_is_gone_is_wrong_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text('{"currentContext": "gone"}')
+    with pytest.raises(
+        EngineAddressError, match='the Docker context "gone" does not exist; .* docker context use default'
+    ):
+        find_engine()
