@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import PATIENCE, need
+from harness import PATIENCE, need, need_library
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -30,6 +30,7 @@ def chromium() -> "Iterator[Browser]":
     from playwright.sync_api import sync_playwright
 
     path = need("chromium")
+    need_library("libatomic.so.1")  # Playwright's own program is linked against it
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
         try:

@@ -1,5 +1,6 @@
 """A project folder and the real command line started in it."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -104,8 +105,20 @@ def need(program: str) -> str:
     """The path of `program`, or skip; with CI=true as root nothing may be missing."""
     path = shutil.which(program)
     if path is None:
-        reason = f"{program} is not installed (.ci/debian-packages installs it as root)"
-        if os.environ.get("CI") == "true" and os.geteuid() == 0:
-            pytest.fail(reason)
-        pytest.skip(reason)
+        _missing(program)
     return path
+
+
+def need_library(name: str) -> None:
+    """Skip where the system has no such shared library; with CI=true as root nothing may be missing."""
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        _missing(name)
+
+
+def _missing(name: str) -> NoReturn:
+    reason = f"{name} is not installed (.ci/debian-packages installs it as root)"
+    if os.environ.get("CI") == "true" and os.geteuid() == 0:
+        pytest.fail(reason)
+    pytest.skip(reason)
