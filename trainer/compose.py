@@ -30,18 +30,26 @@ CANCEL_FILE = "cancel.json"
 
 
 def expand(arguments: Sequence[str], mounts: Iterable[str]) -> list[str]:
-    """The arguments with `{NAME}` replaced by the path of that mount in the job.
+    """The arguments with `{NAME}` replaced by the path of that mount in the job; `{{NAME}}` becomes `{NAME}`.
 
     Raises:
         InputError: there is no such mount.
     """
     places = {name: f"{DATA}/{name}" for name in mounts}
-    for argument in arguments:
-        for name in re.findall(r"\{(\w+)\}", argument):
-            if name not in places:
-                known = ", ".join(places) or "none is given"
-                raise InputError(f"{argument!r} names the mount {name!r}; known: {known} (--mount {name}=PATH)")
-    return [re.sub(r"\{(\w+)\}", lambda match: places[match[1]], argument) for argument in arguments]
+
+    def path(match: re.Match[str]) -> str:
+        literal, name = match.groups()
+        if literal:
+            return f"{{{literal}}}"
+        if name not in places:
+            known = ", ".join(places) or "none is given"
+            raise InputError(
+                f"{match.string!r} names the mount {name!r}; known: {known} (--mount {name}=PATH); "
+                f"what is no mount is written {{{{{name}}}}}"
+            )
+        return places[name]
+
+    return [re.sub(r"\{\{(\w+)\}\}|\{(\w+)\}", path, argument) for argument in arguments]
 
 
 def compose_job(run: RunRecord, root: RootFilesystem, image: Image, image_name: str, work: Path) -> Job:

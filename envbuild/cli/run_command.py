@@ -33,7 +33,8 @@ def run(
     source: Annotated[Path, typer.Argument(help="The source folder; a snapshot of it is run.")],
     script: Annotated[str, typer.Argument(help="The script, relative to SOURCE.")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="ARGS", help="Passed to the script; {NAME} is a mount's path.")
+        list[str] | None,
+        typer.Argument(metavar="ARGS", help="Passed to the script; {NAME} is a mount's path, {{NAME}} itself."),
     ] = None,
     env: Annotated[
         str | None, typer.Option(metavar="NAME[:VERSION]", help="Default: the project's, else the one registered last.")

@@ -40,10 +40,25 @@ def test_a_request_is_recorded_whole(request_: RunRequest) -> None:
 
 
 @pytest.mark.parametrize(
+    ("argument", "passed"),
+    [
+        ("{data}/x", "/envbuild/data/data/x"),
+        ("{{epoch}}-{data}.pt", "{epoch}-/envbuild/data/data.pt"),
+        ('{"lr": 0.1}', '{"lr": 0.1}'),
+        ("{epoch:02d}", "{epoch:02d}"),
+        ("{}", "{}"),
+    ],
+)
+def test_braces_name_a_mount_and_doubled_ones_themselves(request_: RunRequest, argument: str, passed: str) -> None:
+    run = queue(replace(request_, arguments=(argument,), mounts=(("data", Path("/x")),)))
+    assert run.document["command"] == ["/opt/env/bin/python", "train.py", passed]
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
         ({"script": "trian.py"}, r"holds no trian.py; did you mean train.py\?"),
-        ({"arguments": ("{data}",)}, r"names the mount 'data'; known: none is given"),
+        ({"arguments": ("{data}",)}, r"names the mount 'data'; known: none is given .* written \{\{data\}\}"),
         ({"target": "locla"}, "did you mean local"),
         ({"experiment": "a b"}, "cannot name an experiment"),
         ({"memory": 0}, "a job cannot do with memory = 0"),
