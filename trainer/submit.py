@@ -139,7 +139,10 @@ def default_experiment(source: Path, settings: Settings) -> str:
     """The project's name, or the name of the folder that holds `source`."""
     folder = settings.project or source.absolute().resolve().parent
     name = settings.project_name or folder.name or "default"
-    return re.sub(r"[^\w-]", "-", name).lstrip("-_") or "default"
+    name = re.sub(r"[^\w-]", "-", name).lstrip("-_")
+    if not re.match(r"[A-Za-z0-9]", name):  # every name begins so
+        name = f"default-{name}".rstrip("-")
+    return name[:255]
 
 
 def resubmit(run: RunRecord, changes: Sequence[str], settings: Settings) -> RunRecord:

@@ -60,5 +60,8 @@ def read_text(path: Path) -> str:
 
 def name_of_folder(path: Path) -> tuple[str, str]:
     """A name for a file that gives none, made of its folder's; and the note that says so."""
-    name = re.sub(r"[^\w.-]", "-", path.absolute().parent.name).lstrip("-_.") or "environment"
+    name = re.sub(r"[^\w.-]", "-", path.absolute().parent.name).lstrip("-_.")
+    if not re.match(r"[A-Za-z0-9]", name):  # every name begins so
+        name = f"environment-{name}".rstrip("-")
+    name = name[:128]
     return name, f"{path.name} has no name; it is called {name}, like its folder"

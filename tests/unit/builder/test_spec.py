@@ -116,6 +116,21 @@ def test_missing_things_are_added_and_said(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("日本", "environment-日本"),
+        ("_x", "x"),
+        ("...", "environment"),
+        ("a" * 200, "a" * 128),
+        ("é1", "environment-é1"),
+    ],
+)
+def test_every_folder_lends_a_name(tmp_path: Path, folder: str, name: str) -> None:
+    (tmp_path / folder).mkdir()
+    assert read_spec(write(tmp_path / folder, "dependencies:\n- python\n")).name == name
+
+
 def test_pip_sections_are_merged_with_options_first(tmp_path: Path) -> None:
     write(tmp_path, "idna==3\n", "more.txt")
     text = "name: x\ndependencies:\n- python\n- pip\n- pip: [Six >=1, -r more.txt]\n- pip: ['git+https://x.test/a.git#egg=a']\n"

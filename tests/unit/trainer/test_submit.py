@@ -12,8 +12,8 @@ import pytest
 from envbuild.builder.report import Silent
 from envbuild.errors import InputError, NotFound, SnapshotError
 from envbuild.settings import Settings
-from envbuild.trainer.run import RunRecord, list_runs
-from envbuild.trainer.submit import EnvironmentForRun, RunRequest, resubmit, submit
+from envbuild.trainer.run import RunRecord, check_experiment, list_runs
+from envbuild.trainer.submit import EnvironmentForRun, RunRequest, default_experiment, resubmit, submit
 
 
 @pytest.fixture
@@ -76,6 +76,16 @@ def test_what_cannot_be_right_is_a_sentence_and_leaves_no_record(
     with pytest.raises(InputError, match=sentence):
         queue(replace(request_, **change))
     assert list_runs(request_.source.parent / "home") == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("my project", "my-project"), ("日本", "default-日本"), ("--", "default"), ("a" * 255, "a" * 255)],
+)
+def test_every_folder_lends_an_experiment_its_name(tmp_path: Path, folder: str, name: str) -> None:
+    source = tmp_path / folder / "src"
+    source.mkdir(parents=True)
+    assert check_experiment(default_experiment(source, Settings(home=tmp_path))) == name
 
 
 def test_a_file_called_outputs_is_refused(request_: RunRequest) -> None:
