@@ -223,8 +223,6 @@ def _variables(path: Path, node: yaml.Node, places: dict[tuple[str, str], str]) 
         if not _VARIABLE.fullmatch(name.text):
             raise name.error(f"{name.text!r} cannot name a variable: use letters, digits and _")
         content = _scalar(path, value, f"the value of {name.text}").text
-        if "\0" in content:
-            raise name.error(f"the value of {name.text} holds a NUL character")
         found[name.text] = content
         places[("variables", name.text)] = name.place
     return tuple(sorted(found.items()))
@@ -246,6 +244,8 @@ def _scalar(path: Path, node: yaml.Node, what: str) -> Line:
         raise line.error(f"{what} must be plain text{hint if isinstance(node, yaml.MappingNode) else ''}")
     if node.tag.endswith(":null") and what.startswith("an entry"):
         raise line.error(f"{what} is empty; remove the line or fill it")
+    if "\0" in node.value:
+        raise line.error(f"{what} holds a NUL character")
     return Line(path, line.number, str(node.value).strip())
 
 

@@ -95,6 +95,8 @@ def _read(lines: Iterable[Line], section: PipSection, *, constraining: bool, abo
         text = re.sub(r"(^|\s)#.*$", "", line.text).strip()
         if not text:
             continue
+        if "\0" in text:
+            raise line.error("a NUL character stands here, which no name and no path can have")
         refuse_credentials(line)
         if text.startswith("-"):
             _read_option(text, line, section, constraining, above)
