@@ -244,7 +244,7 @@ def _newest_pin(name: str, wanted: BaseImage, settings: Settings) -> _Pin | None
 def _pinned(name: str, version: int, settings: Settings) -> _Pin:
     pin = _read(name, version, settings)
     if pin is None:
-        raise NotFound(f"the base {name}:{version} is not recorded here; pull what stands on it again")
+        raise NotFound(f"the base {name}:{version} is not recorded here")
     return pin
 
 
