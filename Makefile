@@ -58,6 +58,8 @@ demo: $(INSTALLED)
 	@echo "== the metrics that the run logged"
 	@cd $(EXAMPLE) && ../../$(BIN)/envbuild runs metrics last
 
+# /var/tmp is on a disk, where the gigabytes of a whole run have room; /tmp may be memory
+test: export TMPDIR := $(or $(TMPDIR),/var/tmp)
 test: $(DEVELOPED)
 	.ci/debian-packages
 	$(BIN)/pytest -n $(JOBS) --dist loadfile

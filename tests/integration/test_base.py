@@ -181,7 +181,7 @@ def pins_of_another_time(home: Path, old: str, new: str, version: int) -> None:
 def test_a_version_that_the_mirror_has_dropped_is_named_and_pinned_again(packages_only: Path) -> None:
     old = '{ name = "hostname", version = "3.23+nmu1", architecture = "amd64", size = 10500, sha256 = "17d9'
     pins_of_another_time(packages_only, old, old.replace("3.23", "0.01").replace("17d9", "0000"), 50)
-    with pytest.raises(DroppedPins, match=rf"no longer hostname 0.01\+nmu1; pin .*: envbuild base update {NAME}"):
+    with pytest.raises(DroppedPins, match=rf"no longer .*\bhostname 0.01\+nmu1[,; ].*: envbuild base update {NAME}"):
         find(packages_only)
     settings = Settings(home=packages_only)
     changed = update_base(NAME, settings, Silent())

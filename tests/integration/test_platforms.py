@@ -57,7 +57,7 @@ def foreign_python(folder: Path) -> Path:
 def channel_of_two(channel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small channel, and beside it Python and a program for linux-aarch64."""
     both = tmp_path_factory.mktemp("channel") / "both"
-    subprocess.run(["cp", "-a", "--link", channel, both], check=True)
+    subprocess.run(["cp", "-a", channel, both], check=True)
     for file in both.glob("*/repodata*"):
         file.unlink()
     work = tmp_path_factory.mktemp("arm")

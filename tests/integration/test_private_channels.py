@@ -77,7 +77,7 @@ def index(tmp_path: Path) -> Path:
     (source / "pyproject.toml").write_text('[project]\nname = "hidden"\nversion = "1.0"\n')
     (source / "hidden.py").write_text("")
     folder.mkdir(parents=True)
-    line = ["python3", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
+    line = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, source]
     subprocess.run(line, check=True)
     (wheel,) = folder.glob("*.whl")
     (folder / "index.html").write_text(f'<!DOCTYPE html><a href="{wheel.name}">{wheel.name}</a>')

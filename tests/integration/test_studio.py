@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from browser import WAIT, chromium, studio
-from harness import PATIENCE, Project
+from harness import PATIENCE, Project, need
 
 from envbuild.trainer.compose import CANCEL_FILE
 from envbuild.trainer.run import RunRecord, create_run, load_folder, load_run, update_run
@@ -637,7 +637,7 @@ def test_a_build_log_is_followed_while_it_is_written(home: Path, page: "Page") -
 def test_another_user_of_the_machine_gets_nothing(new_run: Callable[..., RunRecord], home: Path) -> None:
     new_run()
     with studio(home) as url:
-        ask = ["curl", "--silent", "--output", os.devnull, "--write-out", "%{http_code}", f"{url}/runs"]
+        ask = [need("curl"), "--silent", "--output", os.devnull, "--write-out", "%{http_code}", f"{url}/runs"]
         assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout == "200"
         other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *ask]
         assert subprocess.run(other, capture_output=True, text=True, check=True).stdout == "403"
