@@ -93,6 +93,14 @@ def copy_home(home: Path, copy: Path) -> None:
         file.write_bytes(content)
 
 
+def copy_pins(home: Path, other: Path) -> None:
+    """The pins of bases that `base update` made in `home`, since the mirror has dropped a version, for another home."""
+    for pins in (home / "bases").glob("*/*/pins.toml"):
+        copy = other / pins.relative_to(home)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pins, copy)
+
+
 def wait_for(condition: Callable[[], bool], pause: float = 0.05) -> None:
     """Wait until `condition` holds."""
     deadline = time.monotonic() + PATIENCE

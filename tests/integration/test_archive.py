@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Project, need
+from harness import Project, copy_pins, need
 
 
 @pytest.fixture
@@ -77,10 +76,7 @@ def test_imported_packages_build_the_next_environment(sent: Path, project: Proje
 
 def test_what_was_imported_is_built_again_without_any_network(sent: Path, away: Project, seed: Path) -> None:
     """Base and all: verify makes everything anew, where no mirror, no channel and no address can be reached."""
-    for pins in (seed / "bases").glob("*/*/pins.toml"):  # pinned again, since the mirror has dropped a version
-        kept = away.home / pins.relative_to(seed)
-        kept.parent.mkdir(parents=True)
-        shutil.copy(pins, kept)
+    copy_pins(seed, away.home)
     away.json("import", sent)
     away.write("envbuild.toml", '[virtual-packages]\nlinux-64 = { __glibc = "2.36" }\n')
     away.json("gc")  # which leaves what building again needs

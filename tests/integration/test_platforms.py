@@ -4,12 +4,11 @@ import asyncio
 import json
 import platform
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Project, need
+from harness import Project, copy_home, copy_pins, need
 from rattler.index import index_fs
 
 from envbuild.builder.bases.debian import unpack_packages
@@ -77,9 +76,22 @@ def channel_of_two(channel: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return both
 
 
+@pytest.fixture(scope="module")
+def home_of_two(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the base for both platforms, pinned again where the mirror has dropped a version."""
+    folder = tmp_path_factory.mktemp("two")
+    copy_home(seed, folder / "home")
+    Project(folder, folder / "home").json(
+        "base", "update", "debian12-minimal", "--platform", "linux-aarch64", "--if-dropped"
+    )
+    return folder / "home"
+
+
 @pytest.fixture
-def two(new_project: Callable[[str], Project], channel_of_two: Path) -> Project:
-    project = new_project("two")
+def two(home_of_two: Path, channel_of_two: Path, tmp_path: Path) -> Project:
+    project = Project(tmp_path / "two", tmp_path / "two-home")
+    project.folder.mkdir()
+    copy_home(home_of_two, project.home)
     machines = '[virtual-packages]\nlinux-64 = { __glibc = "2.36" }\n'
     project.write("envbuild.toml", f'[channels]\ndefaults = "{channel_of_two.as_uri()}"\n{machines}')
     return project
@@ -209,7 +221,8 @@ def test_a_missing_cuda_says_what_to_set_and_the_file_can_say_it(two: Project, c
 
 
 def elsewhere(project: Project, tmp_path: Path) -> Project:
-    """The same project on another machine: nothing in its home."""
+    """The same project on another machine: nothing in its home but what the base is."""
+    copy_pins(project.home, tmp_path / "elsewhere-home")
     return Project(project.folder, tmp_path / "elsewhere-home")
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Project, copy_home, need
+from harness import Project, copy_home, copy_pins, need
 
 from registry import Proxy
 
 
 def elsewhere(project: Project, tmp_path: Path, name: str = "elsewhere") -> Project:
-    """The same project on another machine: nothing in its home."""
+    """The same project on another machine: nothing in its home but what the base is."""
+    copy_pins(project.home, tmp_path / f"{name}-home")
     return Project(project.folder, tmp_path / f"{name}-home")
 
 
