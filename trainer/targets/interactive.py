@@ -43,11 +43,11 @@ def run_interactively(session: Session, gpus: Gpus, settings: Settings) -> int:
     asked: list[float] = []
 
     def ask(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and _in_foreground():
+            return
         if number != signal.SIGINT:
             asked.append(time.monotonic())
-            status.signal(number)
-        elif not _in_foreground():
-            status.signal(number)
+        status.signal(number)
 
     with SandboxStatus() as status, cancel_signals(ask):
         process = start(line, session.argv, status.writing)
